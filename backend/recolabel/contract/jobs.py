@@ -1,0 +1,188 @@
+"""Jobs: what a worker is asked to do, and what it may do while it holds the lease.
+
+The database row is the job. The Celery message is a doorbell that carries an id; it may be lost, doubled or late.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from recolabel.contract.images import Sha256
+from recolabel.contract.labels import LabelSnapshot
+from recolabel.contract.projects import Contract, Id
+from recolabel.contract.questions import Candidate
+
+TASK_NAME = "recolabel.run"
+"""Name of the one Celery task: `run(job_id)`."""
+
+Method = Literal["supervised", "cutout", "cutmix", "classmix"]
+
+
+class JobKind(StrEnum):
+    """What a job produces."""
+
+    TRAIN = "train"  # a model version
+    PREDICT = "predict"  # a map for every image of the project, by one model version
+
+
+class JobState(StrEnum):
+    """Where a job stands. The allowed moves are one table in `recolabel.store.jobs`."""
+
+    QUEUED = "queued"  # waits for a worker
+    LEASED = "leased"  # a worker has claimed it and prepares
+    RUNNING = "running"  # the worker has reported progress
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ACTIVE_STATES = (JobState.QUEUED, JobState.LEASED, JobState.RUNNING)
+
+
+class TrainSpec(Contract):
+    """How to train. A field that is left out takes the engine's default for the size of the project."""
+
+    kind: Literal["train"] = "train"
+    method: Method = "classmix"
+    use_reco: bool = True
+    steps: int | None = Field(default=None, ge=1, le=1_000_000)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    warm_start_version: int | None = Field(default=None, description="version that the training starts from")
+
+
+class PredictSpec(Contract):
+    """Draw maps with a model version."""
+
+    kind: Literal["predict"] = "predict"
+    model_version: int
+
+
+class NewTraining(Contract):
+    """A person's wish to train; the server pins it to the log position of this moment."""
+
+    model_config = Contract.model_config | {"json_schema_extra": {"examples": [{"steps": 60, "seed": 1}]}}
+
+    method: Method = "classmix"
+    use_reco: bool = True
+    steps: int | None = Field(default=None, ge=1, le=1_000_000)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    warm_start: bool = Field(default=True, description="start from the project's newest version")
+
+
+class Losses(Contract):
+    """Means since the last report; null where a term had nothing to work on."""
+
+    supervised: float | None = None
+    pseudo: float | None = None
+    contrast: float | None = None
+    total: float | None = None
+
+
+class Progress(Contract):
+    """How far a job is."""
+
+    done: int = Field(default=0, ge=0, description="steps, or images for a predict job")
+    total: int = Field(default=0, ge=0)
+    stage: str = Field(default="", max_length=200, description="what happens now, in a few words")
+    losses: Losses | None = None
+    eta_seconds: float | None = Field(default=None, ge=0)
+
+
+class Job(Contract):
+    """A job as people see it."""
+
+    job_id: Id
+    project_id: Id
+    kind: JobKind
+    state: JobState
+    spec: TrainSpec | PredictSpec = Field(discriminator="kind")
+    label_seq: int = Field(description="the log position that it covers")
+    attempt: int = Field(ge=0, description="how often a worker has started it")
+    progress: Progress
+    cancel_requested: bool
+    model_version: int | None = Field(description="the version that a training published")
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class Lease(Contract):
+    """The right to work on a job until a deadline. Every write of the worker names job and fence."""
+
+    job: Job
+    fence: int = Field(ge=1, description="counts up with each claim; an older one is refused")
+    lease_seconds: float
+    checkpoint: Sha256 | None = Field(description="blob of the newest checkpoint of this job, to resume from")
+
+
+class Claim(Contract):
+    """A worker asks for a job: the one it was rung for, or any."""
+
+    worker_id: str = Field(max_length=200)
+    contract_version: str
+    job_id: Id | None = None
+
+
+class Renewal(Contract):
+    """What a worker says at each renewal of its lease."""
+
+    progress: Progress | None = None
+
+
+class RenewalReply(Contract):
+    """What the server says back."""
+
+    cancel_requested: bool
+    lease_seconds: float
+
+
+class JobInputs(Contract):
+    """What a job works on."""
+
+    snapshot: LabelSnapshot
+    warm_start_model: Sha256 | None = Field(description="blob of model.safetensors of the version to start from")
+    warm_start_class_uids: list[Id]
+
+
+class NextImage(Contract):
+    """The image that a predict job should draw next: the one open in a browser first. Null when all are drawn."""
+
+    image_id: Id | None
+    done: int
+    total: int
+
+
+class OpenImage(Contract):
+    """The image that is open in a browser, for an early look at a running training; null when none is."""
+
+    image_id: Id | None
+
+
+class MapUpload(Contract):
+    """What comes with a map's two planes, which are uploaded as blobs first."""
+
+    image_id: Id
+    image_sha256: Sha256
+    step: int = Field(ge=0)
+    class_uids: list[Id]
+    prediction: Sha256 = Field(description="blob: height * width class indices")
+    confidence: Sha256 = Field(description="blob: height * width bytes, round(255 * confidence)")
+    candidates: list[Candidate] = Field(default_factory=list, max_length=1024)
+
+
+class CheckpointReport(Contract):
+    """A checkpoint that the job can resume from, uploaded as a blob first."""
+
+    step: int
+    sha256: Sha256
+
+
+class Failure(Contract):
+    """Why a job could not be done, in a sentence that a user can act on."""
+
+    error: str = Field(min_length=1, max_length=2_000)
+    retry: bool = Field(description="another attempt may succeed")

@@ -1,0 +1,56 @@
+"""Model versions: trained networks, each tied to the labels, settings and code it came from."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field, JsonValue
+
+from recolabel.contract.images import Sha256
+from recolabel.contract.jobs import TrainSpec
+from recolabel.contract.projects import Contract, Id
+
+MODEL_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+CARD_FILE = "README.md"
+ARTIFACT_NAMES = (MODEL_FILE, CONFIG_FILE, CARD_FILE)
+
+
+class Metrics(Contract):
+    """What a training measured. A number that was not measured is null, never guessed."""
+
+    steps: int
+    seconds: float
+    held_out_clicks: int = Field(description="clicks kept from this training to choose between candidates; 0 = too few")
+    accuracy: float | None = Field(description="on those clicks, 0..1")
+    chosen: str = Field(description="which candidate was published: 'fast head' or 'deep'")
+
+
+class Publication(Contract):
+    """A finished training hands in its network. Artifacts are uploaded as blobs first."""
+
+    class_uids: list[Id]
+    parent: int | None
+    config: dict[str, JsonValue]
+    metrics: Metrics
+    code_version: str
+    artifacts: dict[str, Sha256] = Field(description="file name -> blob; the names of ARTIFACT_NAMES")
+
+
+class ModelVersion(Contract):
+    """A trained network of a project. Versions count up from 1 and are never replaced."""
+
+    model_version_id: Id
+    project_id: Id
+    version: int = Field(ge=1)
+    job_id: Id
+    label_seq: int
+    label_count: int = Field(description="labels that held at that position")
+    parent: int | None = Field(description="version that the training started from")
+    spec: TrainSpec
+    class_uids: list[Id]
+    config: dict[str, JsonValue]
+    metrics: Metrics
+    code_version: str
+    created_at: datetime
+    artifacts: dict[str, int] = Field(description="file name -> size in bytes")

@@ -1,0 +1,99 @@
+"""Projects and their classes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+MAX_CLASSES = 250
+"""A label map is one byte a pixel and keeps 254 and 255 for void and unlabelled."""
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$")]
+ClassKey = Annotated[str, StringConstraints(pattern=r"^[a-z]$")]
+Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
+
+
+class Contract(BaseModel):
+    """Base of everything on the wire: unknown fields are refused, values do not change after they are made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NewLabelClass(Contract):
+    """A class as a person names it; colour and key are chosen by the server when left out."""
+
+    name: Name
+    colour: Colour | None = None
+    key: ClassKey | None = None
+
+
+class LabelClass(Contract):
+    """A category of pixels. Never deleted, only retired: old labels keep their meaning."""
+
+    class_uid: Id
+    name: str
+    colour: Colour
+    key: ClassKey | None = Field(description="letter that answers with this class in Answer mode")
+    position: int = Field(ge=0, description="order on screen; digit 1 is position 0")
+    retired: bool = False
+
+
+class NewProject(Contract):
+    """A name and at least one class."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "Street", "classes": [{"name": "road"}, {"name": "car"}]}]}
+    )
+
+    name: Name
+    classes: list[NewLabelClass] = Field(min_length=1, max_length=MAX_CLASSES)
+
+    @model_validator(mode="after")
+    def names_differ(self) -> Self:
+        """Two classes of one name could not be told apart on screen or in an export."""
+        seen: set[str] = set()
+        for label_class in self.classes:
+            folded = label_class.name.casefold()
+            if folded in seen:
+                raise ValueError(f"the class {label_class.name!r} stands twice in the list")
+            seen.add(folded)
+        return self
+
+
+class ProjectSettings(Contract):
+    """What a project's people may tune."""
+
+    auto_train: bool = Field(default=True, description="train by itself when every class has labels, and again later")
+
+
+class Project(Contract):
+    """A set of images with one class list."""
+
+    project_id: Id
+    name: str
+    created_at: datetime
+    classes: list[LabelClass]
+    settings: ProjectSettings
+    image_count: int = Field(ge=0)
+    label_count: int = Field(ge=0, description="labels that hold: not undone, not fully erased")
+    label_seq: int = Field(ge=0, description="position of the newest label event of the project")
+    newest_version: int | None = Field(description="number of the newest model version")
+
+
+class ProjectPatch(Contract):
+    """Fields that are left out stay as they are."""
+
+    name: Name | None = None
+    settings: ProjectSettings | None = None
+
+
+class ClassPatch(Contract):
+    """Fields that are left out stay as they are."""
+
+    name: Name | None = None
+    colour: Colour | None = None
+    key: ClassKey | None = None
+    retired: bool | None = None
