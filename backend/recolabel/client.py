@@ -1,0 +1,476 @@
+"""Typed HTTP client: one method a route. Used by the worker, the command line, notebooks and tests.
+
+Every method raises `ServerUnreachable` when nobody answers (nothing is known about the request then; all
+requests but `create_project` and `add_class` may be sent again) and `ServerRefused` when the server says no.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import httpx2
+from pydantic import BaseModel, TypeAdapter
+
+from recolabel.contract import CONTRACT_VERSION
+from recolabel.contract.images import ImageInfo, ImageMap, ImagePage, UploadResult
+from recolabel.contract.jobs import (
+    CheckpointReport,
+    Claim,
+    Failure,
+    Job,
+    JobInputs,
+    Lease,
+    MapUpload,
+    NewTraining,
+    NextImage,
+    OpenImage,
+    Progress,
+    Renewal,
+    RenewalReply,
+)
+from recolabel.contract.labels import ImageLabels, LabelAcks, LabelBatch, LabelEvent, StoredEvent
+from recolabel.contract.model_versions import ModelVersion, Publication
+from recolabel.contract.projects import (
+    ClassPatch,
+    LabelClass,
+    NewLabelClass,
+    NewProject,
+    Project,
+    ProjectPatch,
+)
+from recolabel.contract.questions import QuestionPage
+from recolabel.contract.updates import Update
+from recolabel.contract.users import User
+from recolabel.errors import ServerRefused, ServerUnreachable
+from recolabel.settings import Settings
+
+FENCE_HEADER = "X-Recolabel-Fence"
+
+_Type = TypeVar("_Type")
+_Model = TypeVar("_Model", bound=BaseModel)
+
+# The server closes idle connections after 5 s; a client that lets go earlier never sends into a closing one.
+_LIMITS = httpx2.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=2.0)
+_TIMEOUT = httpx2.Timeout(60.0, connect=5.0)
+_CHUNK = 1024 * 1024
+
+
+class Client:
+    """A connection to one server. May be shared by threads; close it, or use it in a `with` block."""
+
+    def __init__(self, url: str, token: str, *, transport: httpx2.BaseTransport | None = None) -> None:
+        """
+        Args:
+            url: address of the server without a path, e.g. `http://127.0.0.1:8737`.
+            token: the text of the data folder's token file.
+            transport: takes the place of the network, e.g. an in-process app in tests.
+        """
+        self.url = url.rstrip("/")
+        try:
+            self._http = httpx2.Client(
+                base_url=self.url,
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=_TIMEOUT,
+                limits=_LIMITS,
+                transport=transport,
+                trust_env=False,  # a token must not travel through a proxy that happens to be set
+            )
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise ServerUnreachable(f"{url!r} is not the address of a server: {error}.") from error
+
+    @classmethod
+    def from_data_dir(cls, data_dir: Path) -> Self:
+        """Connect to the server that works in a data folder.
+
+        Raises:
+            ServerUnreachable: no server has left its address there, or its token cannot be read.
+        """
+        settings = Settings(data=data_dir)
+        try:
+            url = str(json.loads(settings.address_file.read_text(encoding="utf-8"))["url"])
+            token = settings.token_file.read_text(encoding="utf-8").strip()
+        except FileNotFoundError as error:
+            raise ServerUnreachable(f"No server runs in {data_dir}.") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ServerUnreachable(f"The address or the token in {data_dir} cannot be read: {error}.") from error
+        return cls(url, token)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- server -----------------------------------------------------------------------------------------------
+
+    def is_ready(self) -> bool:
+        """Whether the server answers and can work. Raises nothing."""
+        try:
+            return self._http.get("/healthz", timeout=5.0).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def me(self) -> User:
+        """The person behind the token."""
+        return self._get("/users/me", User)
+
+    # --- projects and classes ---------------------------------------------------------------------------------
+
+    def projects(self) -> list[Project]:
+        """All projects."""
+        return self._get_list("/projects", Project)
+
+    def project(self, project_id: str) -> Project:
+        """One project."""
+        return self._get(f"/projects/{project_id}", Project)
+
+    def create_project(self, new: NewProject) -> Project:
+        """Make a project with its classes."""
+        return self._send("POST", "/projects", new, Project)
+
+    def patch_project(self, project_id: str, patch: ProjectPatch) -> Project:
+        """Change name or settings; fields that are not set stay."""
+        return self._send("PATCH", f"/projects/{project_id}", patch, Project)
+
+    def delete_project(self, project_id: str) -> None:
+        """Put a project away. Its log stays on disk."""
+        self._request("DELETE", f"/projects/{project_id}")
+
+    def add_class(self, project_id: str, new: NewLabelClass) -> LabelClass:
+        """Add a class at the end of the list."""
+        return self._send("POST", f"/projects/{project_id}/classes", new, LabelClass)
+
+    def patch_class(self, project_id: str, class_uid: str, patch: ClassPatch) -> LabelClass:
+        """Rename, recolour or retire a class; fields that are not set stay."""
+        return self._send("PATCH", f"/projects/{project_id}/classes/{class_uid}", patch, LabelClass)
+
+    # --- images -----------------------------------------------------------------------------------------------
+
+    def put_image(self, project_id: str, name: str, content: bytes | Path) -> UploadResult:
+        """Upload one file; a path is streamed. The same pixels twice are one image."""
+        response = self._upload("PUT", f"/projects/{project_id}/images", content, params={"name": name})
+        return UploadResult.model_validate_json(response.content)
+
+    def images(self, project_id: str, *, after: int | None = None, limit: int = 500) -> ImagePage:
+        """A window of the images in order of import; `after` is the `next_after` of the page before."""
+        return self._get(f"/projects/{project_id}/images", ImagePage, after=after, limit=limit)
+
+    def all_images(self, project_id: str) -> Iterator[ImageInfo]:
+        """Every image in order of import, fetched page by page."""
+        after: int | None = None
+        while True:
+            page = self.images(project_id, after=after)
+            yield from page.images
+            if page.next_after is None:
+                return
+            after = page.next_after
+
+    def image(self, image_id: str) -> ImageInfo:
+        """One image."""
+        return self._get(f"/images/{image_id}", ImageInfo)
+
+    def remove_image(self, image_id: str) -> None:
+        """Put an image away. Its labels stay in the log."""
+        self._request("DELETE", f"/images/{image_id}")
+
+    def replace_image(self, image_id: str, content: bytes | Path) -> ImageInfo:
+        """Give an image other pixels. Labels of the old pixels no longer hold."""
+        return ImageInfo.model_validate_json(self._upload("PUT", f"/images/{image_id}/file", content).content)
+
+    def image_file(self, image_id: str) -> bytes:
+        """The canonical pixels as JPEG, PNG or WebP: what the browser draws and the worker trains on."""
+        return self._get_bytes(f"/images/{image_id}/file")
+
+    def image_original(self, image_id: str) -> bytes:
+        """The file as it was uploaded."""
+        return self._get_bytes(f"/images/{image_id}/original")
+
+    def image_thumbnail(self, image_id: str) -> bytes:
+        """A JPEG of at most 256 pixels a side."""
+        return self._get_bytes(f"/images/{image_id}/thumbnail")
+
+    def image_label_map(self, image_id: str) -> bytes:
+        """Indexed PNG of the labels that hold now: class index, 254 void, 255 unlabelled."""
+        return self._get_bytes(f"/images/{image_id}/label-map")
+
+    def open_in_browser(self, project_id: str, image_id: str, client_id: str) -> None:
+        """Say which image a person looks at; the worker draws that one first."""
+        body = json.dumps({"image_id": image_id, "client_id": client_id}).encode()
+        self._request("PUT", f"/projects/{project_id}/open-image", content=body)
+
+    def maps(self, image_id: str) -> list[ImageMap]:
+        """The predictions for an image, newest first."""
+        return self._get_list(f"/images/{image_id}/maps", ImageMap)
+
+    def map_prediction(self, image_id: str, map_id: str) -> bytes:
+        """height * width class indices, row by row."""
+        return self._get_bytes(f"/images/{image_id}/maps/{map_id}/prediction")
+
+    def map_confidence(self, image_id: str, map_id: str) -> bytes:
+        """height * width bytes, round(255 * confidence), row by row."""
+        return self._get_bytes(f"/images/{image_id}/maps/{map_id}/confidence")
+
+    # --- labels and questions ---------------------------------------------------------------------------------
+
+    def append_labels(self, project_id: str, events: Sequence[LabelEvent]) -> LabelAcks:
+        """Append 1 to 256 events. Acknowledged means on disk; sending an event again stores it once."""
+        return self._send("POST", f"/projects/{project_id}/labels", LabelBatch(events=list(events)), LabelAcks)
+
+    def labels_of_image(self, image_id: str, *, after: int | None = None) -> ImageLabels:
+        """The log of one image, oldest first."""
+        return self._get(f"/images/{image_id}/labels", ImageLabels, after=after)
+
+    def label_log(self, project_id: str, *, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        """A window of the project's log, oldest first; `after` is the seq of the last event seen."""
+        return self._get_list(f"/projects/{project_id}/labels", StoredEvent, after=after, limit=limit)
+
+    def questions(self, project_id: str, *, limit: int = 20, image_id: str | None = None) -> QuestionPage:
+        """The pixels to ask about next; those of the given image come first."""
+        return self._get(f"/projects/{project_id}/questions", QuestionPage, limit=limit, image_id=image_id)
+
+    # --- jobs and model versions ------------------------------------------------------------------------------
+
+    def jobs(self, project_id: str, *, limit: int = 50) -> list[Job]:
+        """The project's jobs, newest first."""
+        return self._get_list(f"/projects/{project_id}/jobs", Job, limit=limit)
+
+    def job(self, job_id: str) -> Job:
+        """One job."""
+        return self._get(f"/jobs/{job_id}", Job)
+
+    def start_training(self, project_id: str, new: NewTraining) -> tuple[Job, bool]:
+        """Start a training, or find the one that is active: (job, whether it is new)."""
+        response = self._request("POST", f"/projects/{project_id}/jobs", content=_json(new))
+        return Job.model_validate_json(response.content), response.status_code == 201
+
+    def cancel(self, job_id: str) -> Job:
+        """Ask a job to stop."""
+        return Job.model_validate_json(self._request("POST", f"/jobs/{job_id}/cancel").content)
+
+    def model_versions(self, project_id: str) -> list[ModelVersion]:
+        """The project's trained networks, newest first."""
+        return self._get_list(f"/projects/{project_id}/model-versions", ModelVersion)
+
+    def model_version(self, project_id: str, version: int) -> ModelVersion:
+        """One trained network."""
+        return self._get(f"/projects/{project_id}/model-versions/{version}", ModelVersion)
+
+    def artifact(self, project_id: str, version: int, name: str, target: Path) -> int:
+        """Write a file of a model version to `target`; gives its size in bytes."""
+        return self._download(f"/projects/{project_id}/model-versions/{version}/artifacts/{name}", target)
+
+    def export(self, project_id: str, *, format: str, content: str, target: Path) -> int:
+        """Write an export to `target`: a ZIP for `indexed-png`, JSON lines for `jsonl`; gives its size in bytes."""
+        return self._download(f"/projects/{project_id}/export", target, format=format, content=content)
+
+    # --- updates ----------------------------------------------------------------------------------------------
+
+    def updates(self, project_id: str, *, after: int | None = None) -> Iterator[Update]:
+        """Hints as they come, for as long as the server lives; without `after` from now on.
+
+        The iterator ends when the server closes the stream; pass the last `update_id` as `after` to go on.
+        """
+        request = self._http.build_request(
+            "GET",
+            "/api/v1/updates",
+            params=_without_none({"project_id": project_id, "after": after}),
+            headers={"Accept": "text/event-stream"},
+        )
+        with self._streaming(request) as response:
+            for line in response.iter_lines():
+                field, _, value = line.partition(":")
+                if field == "data" and value:
+                    yield Update.model_validate_json(value)
+
+    # --- the worker's door ------------------------------------------------------------------------------------
+
+    def claim(self, worker_id: str, job_id: str | None = None) -> Lease | None:
+        """Ask for a job: the one that was rung for, or any. None when there is nothing to do."""
+        claim = Claim(worker_id=worker_id, contract_version=CONTRACT_VERSION, job_id=job_id)
+        response = self._request("POST", "/leases", content=_json(claim))
+        return None if response.status_code == 204 else Lease.model_validate_json(response.content)
+
+    def renew(self, job_id: str, fence: int, progress: Progress | None = None) -> RenewalReply:
+        """Keep a lease and say how far the job is.
+
+        Raises:
+            ServerRefused: `problem_code` is `lease_lost` when the job went to another; stop working on it.
+        """
+        return self._send("POST", f"/leases/{job_id}/renew", Renewal(progress=progress), RenewalReply, fence)
+
+    def inputs(self, job_id: str, fence: int) -> JobInputs:
+        """What the job works on."""
+        return JobInputs.model_validate_json(self._request("GET", f"/leases/{job_id}/inputs", fence=fence).content)
+
+    def label_map(self, job_id: str, fence: int, image_id: str) -> bytes:
+        """PNG of an image's labels at the job's log position; values are class indices of its snapshot."""
+        return self._request("GET", f"/leases/{job_id}/label-maps/{image_id}", fence=fence).content
+
+    def put_blob(self, job_id: str, fence: int, content: bytes | Path) -> str:
+        """Upload a file of the job and give its sha256. A path is streamed."""
+        sha256 = _sha256(content)
+        self._upload("PUT", f"/leases/{job_id}/blobs/{sha256}", content, fence=fence)
+        return sha256
+
+    def get_blob(self, job_id: str, fence: int, sha256: str) -> bytes:
+        """A file of the job, e.g. its checkpoint."""
+        return self._request("GET", f"/leases/{job_id}/blobs/{sha256}", fence=fence).content
+
+    def record_checkpoint(self, job_id: str, fence: int, report: CheckpointReport) -> None:
+        """Name the uploaded file that the job can resume from."""
+        self._request("POST", f"/leases/{job_id}/checkpoints", content=_json(report), fence=fence)
+
+    def open_image(self, job_id: str, fence: int) -> OpenImage:
+        """The image of the job's project that a person looks at."""
+        return OpenImage.model_validate_json(self._request("GET", f"/leases/{job_id}/open-image", fence=fence).content)
+
+    def next_image(self, job_id: str, fence: int) -> NextImage:
+        """The image that a predict job should draw next."""
+        return NextImage.model_validate_json(self._request("POST", f"/leases/{job_id}/next-image", fence=fence).content)
+
+    def add_map(self, job_id: str, fence: int, upload: MapUpload) -> ImageMap:
+        """Publish a prediction for one image; its planes are uploaded with `put_blob` before."""
+        return self._send("POST", f"/leases/{job_id}/maps", upload, ImageMap, fence)
+
+    def publish(self, job_id: str, fence: int, publication: Publication) -> ModelVersion:
+        """Hand in a trained network and end the job."""
+        return self._send("POST", f"/leases/{job_id}/publish", publication, ModelVersion, fence)
+
+    def finish(self, job_id: str, fence: int) -> Job:
+        """End a predict job."""
+        return Job.model_validate_json(self._request("POST", f"/leases/{job_id}/finish", fence=fence).content)
+
+    def fail(self, job_id: str, fence: int, failure: Failure) -> Job:
+        """Give a job back undone; with `retry` it is queued again while attempts are left."""
+        return self._send("POST", f"/leases/{job_id}/fail", failure, Job, fence)
+
+    # --- how all of them speak --------------------------------------------------------------------------------
+
+    def _get(self, path: str, kind: type[_Model], **params: object) -> _Model:
+        return kind.model_validate_json(self._request("GET", path, params=params).content)
+
+    def _get_list(self, path: str, kind: type[_Model], **params: object) -> list[_Model]:
+        adapter: TypeAdapter[list[_Model]] = TypeAdapter(list[kind])  # type: ignore[valid-type]
+        return adapter.validate_json(self._request("GET", path, params=params).content)
+
+    def _get_bytes(self, path: str) -> bytes:
+        return self._request("GET", path).content
+
+    def _send(self, method: str, path: str, body: BaseModel, kind: type[_Model], fence: int | None = None) -> _Model:
+        return kind.model_validate_json(self._request(method, path, content=_json(body), fence=fence).content)
+
+    def _upload(
+        self, method: str, path: str, content: bytes | Path, *, params: dict[str, str] | None = None, fence: int = 0
+    ) -> httpx2.Response:
+        headers = {"Content-Type": "application/octet-stream"}
+        if isinstance(content, bytes):
+            return self._request(method, path, params=params, content=content, headers=headers, fence=fence or None)
+        size = content.stat().st_size
+        headers["Content-Length"] = str(size)  # or the body would go out in chunks of unknown total
+        return self._request(
+            method, path, params=params, content=_pieces(content), headers=headers, fence=fence or None
+        )
+
+    def _download(self, path: str, target: Path, **params: object) -> int:
+        """Write an answer to a file that appears only when it is whole."""
+        request = self._http.build_request("GET", f"/api/v1{path}", params=_without_none(params))
+        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+        size = 0
+        try:
+            with self._streaming(request) as response, partial.open("wb") as file:
+                for chunk in response.iter_bytes(_CHUNK):
+                    size += file.write(chunk)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        return size
+
+    @contextmanager
+    def _streaming(self, request: httpx2.Request) -> Iterator[httpx2.Response]:
+        response = self._reach(lambda: self._http.send(request, stream=True))
+        try:
+            if not response.is_success:
+                self._reach(response.read)
+                raise _refusal(response)
+            yield response
+        except httpx2.TransportError as error:
+            raise ServerUnreachable(
+                f"The connection to {self.url} broke off: {error or type(error).__name__}."
+            ) from error
+        finally:
+            response.close()
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, Any] | None = None,
+        content: bytes | Iterator[bytes] | None = None,
+        headers: dict[str, str] | None = None,
+        fence: int | None = None,
+    ) -> httpx2.Response:
+        sent = {"Content-Type": "application/json"} if content is not None else {}
+        sent |= headers or {}
+        if fence is not None:
+            sent[FENCE_HEADER] = str(fence)
+        response = self._reach(
+            lambda: self._http.request(
+                method, f"/api/v1{path}", params=_without_none(params or {}), content=content, headers=sent
+            )
+        )
+        if not response.is_success:
+            raise _refusal(response)
+        return response
+
+    def _reach(self, send: Callable[[], _Type]) -> _Type:
+        try:
+            return send()
+        except (httpx2.TransportError, httpx2.InvalidURL, httpx2.DecodingError) as error:
+            raise ServerUnreachable(f"No server answers at {self.url}: {error or type(error).__name__}.") from error
+
+
+def _json(body: BaseModel) -> bytes:
+    # Only what was set: in a patch, "not said" and "null" are different things.
+    return body.model_dump_json(exclude_unset=type(body) in (ProjectPatch, ClassPatch)).encode()
+
+
+def _without_none(params: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            yield piece
+
+
+def _sha256(content: bytes | Path) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refusal(response: httpx2.Response) -> ServerRefused:
+    """The server's own sentence out of its problem document, or a plain one when it sent something else."""
+    sentence, code = "", ""
+    try:
+        problem = response.json()
+        sentence = str(problem.get("detail") or problem.get("title") or "")
+        code = str(problem.get("code") or "")
+    except (ValueError, AttributeError):
+        pass
+    if not sentence:
+        sentence = f"The server answered {response.status_code} {response.reason_phrase} without a reason."
+    return ServerRefused(sentence, status=response.status_code, problem_code=code)
