@@ -10,7 +10,7 @@ import pytest
 from tests.servers import Server, StartServer
 
 
-@pytest.fixture()
+@pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
     """Start servers; all are stopped at the end of the test.
 
