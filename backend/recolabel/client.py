@@ -48,7 +48,6 @@ from recolabel.contract.questions import QuestionPage
 from recolabel.contract.updates import Update
 from recolabel.contract.users import User
 from recolabel.errors import ServerRefused, ServerUnreachable
-from recolabel.settings import Settings
 
 FENCE_HEADER = "X-Recolabel-Fence"
 
@@ -86,15 +85,14 @@ class Client:
 
     @classmethod
     def from_data_dir(cls, data_dir: Path) -> Self:
-        """Connect to the server that works in a data folder.
+        """Connect to the server that works in a data folder; file names as in `recolabel.settings`.
 
         Raises:
             ServerUnreachable: no server has left its address there, or its token cannot be read.
         """
-        settings = Settings(data=data_dir)
         try:
-            url = str(json.loads(settings.address_file.read_text(encoding="utf-8"))["url"])
-            token = settings.token_file.read_text(encoding="utf-8").strip()
+            url = str(json.loads((data_dir / "server.json").read_text(encoding="utf-8"))["url"])
+            token = (data_dir / "token").read_text(encoding="utf-8").strip()
         except FileNotFoundError as error:
             raise ServerUnreachable(f"No server runs in {data_dir}.") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -156,7 +154,7 @@ class Client:
 
     # --- images -----------------------------------------------------------------------------------------------
 
-    def put_image(self, project_id: str, name: str, content: bytes | Path) -> UploadResult:
+    def add_image(self, project_id: str, name: str, content: bytes | Path) -> UploadResult:
         """Upload one file; a path is streamed. The same pixels twice are one image."""
         response = self._upload("PUT", f"/projects/{project_id}/images", content, params={"name": name})
         return UploadResult.model_validate_json(response.content)
@@ -226,7 +224,7 @@ class Client:
         """Append 1 to 256 events. Acknowledged means on disk; sending an event again stores it once."""
         return self._send("POST", f"/projects/{project_id}/labels", LabelBatch(events=list(events)), LabelAcks)
 
-    def labels_of_image(self, image_id: str, *, after: int | None = None) -> ImageLabels:
+    def image_labels(self, image_id: str, *, after: int | None = None) -> ImageLabels:
         """The log of one image, oldest first."""
         return self._get(f"/images/{image_id}/labels", ImageLabels, after=after)
 
