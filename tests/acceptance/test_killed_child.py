@@ -1,0 +1,65 @@
+"""The training child is killed three times; the job resumes from its last checkpoint and ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from recolabel.contract.jobs import JobState, NewTraining
+from recolabel.contract.projects import ProjectPatch, ProjectSettings
+from recolabel.demo import make_demo
+from tests.hands import label_from_masks, read_mask
+from tests.servers import Server, StartServer, descendants, wait_for
+
+STEPS = 60
+
+
+def child_of(server: Server) -> int | None:
+    """Process id of the child that trains; none while a new one starts."""
+    found = [pid for pid, command in descendants(server.process.pid).items() if "recolabel_worker.child" in command]
+    return found[0] if found else None
+
+
+def test_a_training_whose_child_is_killed_three_times_resumes_and_ends(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    # Given a labelled demo project in training
+    server = start_server("up", "--demo")
+    client = server.client()
+    project = client.projects()[0]
+    client.patch_project(project.project_id, ProjectPatch(settings=ProjectSettings(auto_train=False)))
+    images = client.images(project.project_id).images[:4]
+    make_demo(tmp_path / "demo")
+    truth = {
+        image.name: read_mask(tmp_path / "demo" / "masks" / Path(image.name).with_suffix(".png").name)
+        for image in images
+    }
+    class_uids = [label_class.class_uid for label_class in project.classes]
+    label_from_masks(client, images, truth, class_uids, clicks_per_image=10)
+    job, _ = client.start_training(project.project_id, NewTraining(steps=STEPS))
+
+    # When the child is killed each time that the job has moved on
+    killed: list[int] = []
+    for _ in range(3):
+        attempt = client.job(job.job_id).attempt
+
+        def moves_on(attempt: int = attempt) -> bool:
+            now = client.job(job.job_id)
+            return now.state is JobState.RUNNING and now.progress.done > 0 and (not killed or now.attempt > attempt - 1)
+
+        wait_for(moves_on, seconds=120, what="the training to move on")
+        victim = child_of(server)
+        assert victim is not None
+        assert victim not in killed
+        os.kill(victim, signal.SIGKILL)
+        killed.append(victim)
+        wait_for(lambda attempt=attempt: client.job(job.job_id).attempt > attempt, seconds=90, what="a new attempt")  # type: ignore[misc]
+
+    # I expect the job to end by itself with a version of all its steps
+    wait_for(lambda: client.job(job.job_id).finished_at, seconds=240, what="the training to end")
+    ended = client.job(job.job_id)
+    assert ended.state is JobState.SUCCEEDED, ended.error
+    assert ended.attempt == 4
+    [version] = client.model_versions(project.project_id)
+    assert version.metrics.steps == STEPS
