@@ -13,7 +13,9 @@ from recolabel.contract.projects import Contract, Id
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
-ARTIFACT_NAMES = (MODEL_FILE, CONFIG_FILE, CARD_FILE)
+NETWORK_FILE = "network.py"
+"""The architecture as one self-contained file of plain torch, so that a model outlives this program."""
+ARTIFACT_NAMES = (MODEL_FILE, CONFIG_FILE, CARD_FILE, NETWORK_FILE)
 
 
 class Metrics(Contract):
