@@ -1,0 +1,197 @@
+"""From an empty server to an exported checkpoint, as a person in a browser would do it."""
+
+from __future__ import annotations
+
+import io
+import random
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from recolabel.client import Client
+from recolabel.contract.jobs import JobState
+from recolabel.contract.labels import ClickEvent
+from recolabel.contract.projects import ProjectPatch, ProjectSettings
+from recolabel.demo import make_demo
+from tests.browser.driver import Driver
+from tests.hands import class_balanced_clicks, mean_iou, read_mask
+from tests.servers import CAMVID, ROOT, StartServer, wait_for
+
+
+def mask_of(folder: Path, name: str) -> np.ndarray:
+    """Ground truth of a picture in the data set layout."""
+    return read_mask(folder / "masks" / Path(name).with_suffix(".png").name)
+
+
+def export_model(page: Page, folder: Path) -> Path:
+    """Download all artifacts of the newest version on the models page into a folder."""
+    folder.mkdir()
+    for link in page.get_by_test_id("version-row").first.get_by_test_id("download-artifact").all():
+        with page.expect_download() as download:
+            link.click()
+        download.value.save_as(folder / download.value.suggested_filename)
+    return folder
+
+
+def masks_of_export(page: Page, content: str) -> dict[str, np.ndarray]:
+    """Export masks on the models page; file name -> label map."""
+    with page.expect_download() as download:
+        page.get_by_test_id(f"export-masks-{content}").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        return {
+            Path(name).name: np.asarray(Image.open(io.BytesIO(archive.read(name))))
+            for name in archive.namelist()
+            if name.startswith("masks/") and name.endswith(".png")
+        }
+
+
+def finish_predictions(client: Client, project_id: str) -> None:
+    """Wait until the newest version has drawn every picture."""
+    wait_for(
+        lambda: all(job.finished_at for job in client.jobs(project_id)) and client.jobs(project_id),
+        seconds=180,
+        what="all maps to be drawn",
+        pause=0.5,
+    )
+
+
+def test_the_whole_story_on_the_demo_pictures(start_server: StartServer, page: Page, tmp_path: Path) -> None:
+    make_demo(tmp_path / "demo", count=24, seed=0)
+    classes = (tmp_path / "demo" / "classes.txt").read_text().split()
+    pictures = sorted((tmp_path / "demo" / "images").iterdir())[:8]
+    not_a_picture = tmp_path / "notes.png"
+    not_a_picture.write_text("this is no picture")
+    server = start_server("up")
+    client, driver, rng = server.client(), Driver(page), random.Random(1)
+
+    # Create, import: a wrong file gets its sentence, the others come in
+    page.goto(server.address)
+    driver.create_project("Story", classes)
+    driver.drop_pictures([*pictures, not_a_picture], refused=1)
+    expect(page.get_by_text("not a JPEG, PNG, WebP, TIFF or BMP")).to_be_visible()
+    [project] = client.projects()
+
+    # Click one pixel per class that each picture shows, brush once
+    driver.open_picture(0)
+    clicks = 0
+    for position in range(6):
+        name = client.image(driver.image_id).name
+        truth = mask_of(tmp_path / "demo", name)
+        shown = len([index for index in range(len(classes)) if (truth == index).any()])
+        for index, y, x in class_balanced_clicks(truth, range(len(classes)), shown, rng):
+            driver.click_pixel(index, y, x)
+            clicks += 1
+        if position == 0:
+            index, y, x = class_balanced_clicks(truth, range(len(classes)), 1, rng)[0]
+            driver.brush(index, (y, x), (y, min(x + 4, truth.shape[1] - 1)))
+        if position < 5:
+            driver.next_picture()
+    driver.wait_until_saved()
+    log = client.label_log(project.project_id)
+    assert [stored.event.kind for stored in log].count("click") == clicks
+    assert [stored.event.kind for stored in log].count("stroke") == 1
+
+    # Training starts by itself; an overlay appears, and changes while the model learns
+    first = driver.wait_for_other_map("", seconds=120)
+    driver.wait_for_other_map(first, seconds=240)
+    wait_for(lambda: client.model_versions(project.project_id), seconds=300, what="the first version", pause=0.5)
+    client.patch_project(project.project_id, ProjectPatch(settings=ProjectSettings(auto_train=False)))
+    finish_predictions(client, project.project_id)
+
+    # N goes to a hard pixel; Enter agrees with the guess; the answer is stored
+    page.keyboard.press("n")
+    driver.see("question")
+    before = len(client.label_log(project.project_id))
+    page.keyboard.press("Enter")
+    wait_for(
+        lambda: len(client.label_log(project.project_id)) == before + 1, seconds=15, what="the answer to be stored"
+    )
+    answer = client.label_log(project.project_id)[-1].event
+    assert isinstance(answer, ClickEvent)
+    assert answer.question_id is not None
+
+    # A reload keeps all: labels, and what undo takes back
+    page.keyboard.press("Escape")
+    image_id = answer.image_id
+    page.goto(f"{server.url}/projects/{project.project_id}/annotate/{image_id}")
+    driver.wait_for_picture()
+    held = client.image(image_id).label_count
+    page.keyboard.press("Control+z")
+    driver.wait_until_saved()
+    wait_for(lambda: client.image(image_id).label_count == held - 1, seconds=10, what="the undo to be stored")
+    page.reload()
+    driver.wait_for_picture()
+    page.keyboard.press("Control+Shift+z")
+    driver.wait_until_saved()
+    wait_for(lambda: client.image(image_id).label_count == held, seconds=10, what="the redo to be stored")
+
+    # Export; the checkpoint, loaded without ReCoLabel, gives the label map that the app showed
+    finish_predictions(client, project.project_id)
+    page.goto(f"{server.url}/projects/{project.project_id}/models")
+    driver.see("version-row")
+    model = export_model(page, tmp_path / "model")
+    exported = masks_of_export(page, "predictions")
+    assert len(exported) == len(pictures)
+    image = client.image(image_id)
+    [shown_map] = client.maps(image_id)
+    shown_plane = np.frombuffer(client.map_prediction(image_id, shown_map.map_id), np.uint8)
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(client.image_file(image_id))
+    alone = tmp_path / "alone.png"
+    subprocess.run([sys.executable, ROOT / "docs" / "load_model.py", model, picture, alone], check=True, timeout=120)
+    loaded = read_mask(alone)
+    assert np.array_equal(loaded, shown_plane.reshape(image.height, image.width))
+    assert np.array_equal(loaded, exported[Path(image.name).with_suffix(".png").name])
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="the CamVid photographs are not beside the repository")
+@pytest.mark.timeout(600)
+def test_ten_clicks_on_twelve_photographs_reach_a_mean_iou_of_a_quarter(
+    start_server: StartServer, page: Page, tmp_path: Path
+) -> None:
+    # Given a project with 12 photographs to click on and 20 others
+    names = [name for name in (CAMVID / "classes.txt").read_text().split() if name != "void"]
+    clicked = sorted((CAMVID / "train" / "images").iterdir())[::31][:12]
+    others = sorted((CAMVID / "val" / "images").iterdir())[::5][:20]
+    server = start_server("up")
+    client, driver, rng = server.client(), Driver(page), random.Random(0)
+    page.goto(server.address)
+    driver.create_project("Photographs", names)
+    [project] = client.projects()
+    client.patch_project(project.project_id, ProjectPatch(settings=ProjectSettings(auto_train=False)))
+    driver.drop_pictures([*clicked, *others])
+
+    # When I click about ten pixels on each of the 12, and train once
+    driver.open_picture(0)
+    for position in range(len(clicked)):
+        truth = mask_of(CAMVID / "train", client.image(driver.image_id).name)
+        for index, y, x in class_balanced_clicks(truth, range(len(names)), 10, rng):
+            driver.click_pixel(index, y, x)
+        if position < len(clicked) - 1:
+            driver.next_picture()
+    driver.wait_until_saved()
+    page.keyboard.press("t")
+    wait_for(lambda: client.model_versions(project.project_id), seconds=240, what="the version", pause=0.5)
+    finish_predictions(client, project.project_id)
+
+    # I expect a training of at most three minutes, and a mean IoU of at least 0.25 on the other 20
+    [version] = client.model_versions(project.project_id)
+    training = next(job for job in client.jobs(project.project_id) if job.kind == "train")
+    assert training.state is JobState.SUCCEEDED
+    assert version.metrics.seconds <= 180
+    pairs = []
+    for image in client.all_images(project.project_id):
+        if image.name in {path.name for path in others}:
+            [newest] = client.maps(image.image_id)
+            plane = np.frombuffer(client.map_prediction(image.image_id, newest.map_id), np.uint8)
+            pairs.append((plane.reshape(image.height, image.width), mask_of(CAMVID / "val", image.name)))
+    assert len(pairs) == 20
+    reached = mean_iou(pairs, len(names))
+    print(f"mIoU on 20 other photographs: {reached:.3f}, training {version.metrics.seconds:.0f} s")
+    assert reached >= 0.25
