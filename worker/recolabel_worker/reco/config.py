@@ -1,0 +1,161 @@
+"""Every number of the engine in one place: frozen dataclasses, each field with unit, default and source.
+
+"Paper" is Liu et al., "Bootstrapping Semantic Segmentation with Regional Contrast", ICLR 2022. Where a default departs
+from it, the remark says why: the paper trains for days on a GPU, we start from a few clicks and have minutes on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self
+
+UNLABELLED = 255
+"""Value in label maps: nobody spoke about this pixel; it may get a pseudo-label."""
+
+VOID = 254
+"""Value in label maps: somebody said that no class fits (or the pixel is padding); it enters no loss at all."""
+
+MAX_CLASSES = 254
+"""Class indices 0..253 fit beside VOID and UNLABELLED in one byte."""
+
+OUTPUT_STRIDE = 4
+"""Input pixels per cell of logits and representation, in each direction."""
+
+SIDE_MULTIPLE = 16
+"""The network takes images whose height and width are multiples of this; `predict` and `data` pad."""
+
+Method = Literal["supervised", "cutout", "cutmix", "classmix"]
+METHODS: tuple[Method, ...] = ("supervised", "cutout", "cutmix", "classmix")
+
+
+class InvalidArgument(ValueError):
+    """A caller gave a value that cannot be worked with. `argument` names it; the message says what is allowed."""
+
+    def __init__(self, argument: str, problem: str) -> None:
+        super().__init__(f"{argument}: {problem}")
+        self.argument = argument
+
+
+@dataclass(frozen=True)
+class RecoConfig:
+    """The regional contrast (Eq. 1-4)."""
+
+    delta_w: float = 0.7  # confidence an unlabelled pixel needs to enter the contrast; paper
+    delta_s: float = 0.97  # label probability below which a pixel is a hard query (Eq. 4); paper
+    temperature: float = 0.5  # divisor of similarities (Eq. 1); paper's published setting
+    num_queries: int = 256  # hard pixels drawn for each class; paper
+    num_keys: int = 512  # negative keys; paper
+    fresh_keys: bool = False  # True: keys drawn anew for each query (the paper's wording); False: one set for a class,
+    # shared by its queries - the same expected loss with one small matrix product
+
+    def __post_init__(self) -> None:
+        for name in ("delta_w", "delta_s"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise InvalidArgument(name, f"is a probability in [0, 1], not {value!r}.")
+        if not (self.temperature > 0.0 and math.isfinite(self.temperature)):
+            raise InvalidArgument("temperature", f"has to be finite and above 0, not {self.temperature!r}.")
+        for name in ("num_queries", "num_keys"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InvalidArgument(name, f"has to be a whole number of at least 1, not {value!r}.")
+
+
+@dataclass(frozen=True)
+class FastHeadConfig:
+    """The linear head that is fitted on frozen features."""
+
+    weight_decay: float = 0.03  # L2 weight on standardised features; measured best at 100-500 clicks on road scenes
+    balance: float = 1.0  # 0: every click counts the same, 1: every class counts the same
+    max_iterations: int = 60  # L-BFGS steps; the fit stops earlier when it has converged
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """Weak and strong views. The strong ones are the paper's published setting."""
+
+    scale: tuple[float, float] = (0.8, 1.25)  # random rescale; narrower than the paper's 0.5-1.5: runs are short
+    flip: float = 0.5  # probability of a mirrored view
+    jitter: float = 0.8  # probability of colour jitter
+    brightness: float = 0.25  # factors are drawn from 1 - x .. 1 + x
+    contrast: float = 0.25
+    saturation: float = 0.25
+    hue: float = 0.25  # turn of the colour circle, in turns, drawn from -x .. x
+    blur: float = 0.5  # probability of a Gaussian blur
+    blur_sigma_px: tuple[float, float] = (0.15, 1.15)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. `from_dict(to_dict())` gives the same run again."""
+
+    num_classes: int
+    steps: int = 60
+    method: Method = "classmix"
+    use_reco: bool = True
+    seed: int = 0
+    crop: tuple[int, int] = (288, 384)  # height, width of a view, input pixels; multiples of SIDE_MULTIPLE
+    batch_labelled: int = 2  # views around clicks
+    batch_unlabelled: int = 2  # views of any image; the labels they have are kept
+    head_lr: float = 1e-3  # AdamW; decoder and heads
+    direct_lr: float = 1e-4  # AdamW; the layer that holds the fast head's solution moves slowly
+    backbone_lr: float = 5e-5  # AdamW; small steps keep the pretrained features
+    weight_decay: float = 1e-4
+    warm_up_steps: int = 10  # backbone and direct layer wait while the fresh heads settle
+    lr_power: float = 0.9  # polynomial decay; paper
+    ema_decay: float = 0.99  # upper bound of the teacher's decay; paper
+    balance: float = 0.5  # class weights of the supervised term, as FastHeadConfig.balance
+    pseudo_weight: float = 1.0  # paper
+    contrast_weight: float = 1.0  # paper
+    clip_norm: float = 5.0  # longest gradient, L2
+    hold_out: float = 0.1  # share of clicks kept from training to choose between teacher and fast head ...
+    hold_out_from: int = 300  # ... once there are this many; below, each click is worth more in training
+    reco: RecoConfig = field(default_factory=RecoConfig)
+    fast_head: FastHeadConfig = field(default_factory=FastHeadConfig)
+    views: ViewConfig = field(default_factory=ViewConfig)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_classes <= MAX_CLASSES:
+            raise InvalidArgument("num_classes", f"has to be 1 to {MAX_CLASSES}, not {self.num_classes!r}.")
+        if self.method not in METHODS:
+            raise InvalidArgument("method", f"is one of {', '.join(METHODS)}, not {self.method!r}.")
+        if self.steps < 0:
+            raise InvalidArgument("steps", f"cannot be negative ({self.steps!r}).")
+        if any(side < SIDE_MULTIPLE or side % SIDE_MULTIPLE for side in self.crop) or len(self.crop) != 2:
+            raise InvalidArgument("crop", f"is (height, width) in multiples of {SIDE_MULTIPLE}, not {self.crop!r}.")
+        if self.batch_labelled < 1 or self.batch_unlabelled < 1:
+            raise InvalidArgument("batch_labelled, batch_unlabelled", "have to be at least 1.")
+
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Whether a step looks at unlabelled views at all."""
+        return self.method != "supervised"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote, after a trip through JSON or not.
+
+        Raises:
+            InvalidArgument: a field is unknown or its value is not allowed.
+        """
+        given = dict(values)
+        for name, part in (("reco", RecoConfig), ("fast_head", FastHeadConfig), ("views", ViewConfig)):
+            if name in given:
+                given[name] = _build(part, given[name], name)
+        built = _build(cls, given, "config")
+        assert isinstance(built, cls)
+        return built
+
+
+def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
+    known = {f.name for f in fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InvalidArgument(where, f"unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}.")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

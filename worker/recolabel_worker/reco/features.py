@@ -1,0 +1,110 @@
+"""Backbone features of whole images, kept so that a click needs no new pass through the backbone.
+
+Letters: C classes, H W image pixels, h w cells at output stride 4 of the padded image.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from recolabel_worker.reco.config import OUTPUT_STRIDE, SIDE_MULTIPLE
+from recolabel_worker.reco.data import as_tensor
+from recolabel_worker.reco.network import DeepLabV3Plus, Stages
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a network sees in one image, at the backbone's own strides."""
+
+    stages: Stages  # each (1, channels, height, width)
+    correction: Tensor | None  # (1, C, h, w) what the network's decoder adds; None while it adds nothing
+    size: tuple[int, int]  # H, W before padding
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory held."""
+        tensors = [*self.stages, *([] if self.correction is None else [self.correction])]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def padded_batch(image: Tensor | NDArray[np.uint8], device: torch.device) -> Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H', W') float, padded behind by its last pixels to multiples of 16."""
+    pixels = as_tensor(image).to(device).permute(2, 0, 1)[None].float()
+    height, width = pixels.shape[-2:]
+    padded = F.pad(pixels, (0, -width % SIDE_MULTIPLE, 0, -height % SIDE_MULTIPLE), mode="replicate")
+    return padded.contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def extract_features(network: DeepLabV3Plus, image: Tensor | NDArray[np.uint8]) -> Features:
+    """Run the backbone once on an (H, W, 3) uint8 image, in eval mode, on the network's device."""
+    was_training = network.training
+    network.eval()
+    stages = network.stages(padded_batch(image, next(network.parameters()).device))
+    correction = network.correction_from(stages) if network.has_correction else None
+    network.train(was_training)
+    return Features(stages, correction, (int(image.shape[0]), int(image.shape[1])))
+
+
+class FeatureCache:
+    """Features by key; the ones longest unused go when the memory bound is passed.
+
+    The caller's key names image *and* network: features of another network's weights are no use to anybody.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self._kept: OrderedDict[str, Features] = OrderedDict()
+        self._held_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory held by all features."""
+        return self._held_bytes
+
+    def get(self, key: str) -> Features | None:
+        """The features of `key`, now the most recently used, or None."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def put(self, key: str, features: Features) -> None:
+        """Keep features; one entry larger than the bound is not kept at all."""
+        self.drop(key)
+        if features.size_bytes > self.limit_bytes:
+            return
+        self._kept[key] = features
+        self._held_bytes += features.size_bytes
+        while self._held_bytes > self.limit_bytes:
+            _, oldest = self._kept.popitem(last=False)
+            self._held_bytes -= oldest.size_bytes
+
+    def drop(self, key: str) -> None:
+        """Forget `key`, if it is there."""
+        features = self._kept.pop(key, None)
+        if features is not None:
+            self._held_bytes -= features.size_bytes
+
+
+def cell_points(cells_P: Tensor, grid_size: tuple[int, int]) -> Tensor:
+    """Centres of numbered cells as `grid_sample` wants them: (1, 1, P, 2) of (x, y) in -1..1."""
+    height, width = grid_size
+    y = (cells_P // width + 0.5) / height * 2 - 1
+    x = (cells_P % width + 0.5) / width * 2 - 1
+    return torch.stack([x, y], dim=-1).float()[None, None]
+
+
+def grid_size(features: Features) -> tuple[int, int]:
+    """h, w of the cells that cover the padded image."""
+    height, width = features.size
+    return tuple((side + -side % SIDE_MULTIPLE) // OUTPUT_STRIDE for side in (height, width))  # type: ignore[return-value]

@@ -1,0 +1,62 @@
+"""How good a prediction is: confusion matrix, intersection over union, and how sure that figure is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recolabel_worker.reco.config import InvalidArgument
+
+
+def confusion_matrix(prediction: Tensor, label_map: Tensor, num_classes: int) -> Tensor:
+    """Count pixels, (C, C) int64: row = the label's class, column = the predicted one.
+
+    Args:
+        prediction: class indices 0..C-1, any shape.
+        label_map: same shape; values of C and above (void, unlabelled) count nowhere.
+
+    Raises:
+        InvalidArgument: shapes differ, or a prediction is no class.
+    """
+    if prediction.shape != label_map.shape:
+        raise InvalidArgument("prediction", f"is {tuple(prediction.shape)}, the label map {tuple(label_map.shape)}.")
+    truth, said = label_map.reshape(-1).long(), prediction.reshape(-1).long()
+    counted = (truth >= 0) & (truth < num_classes)
+    truth, said = truth[counted], said[counted]
+    if len(said) and not (int(said.min()) >= 0 and int(said.max()) < num_classes):
+        raise InvalidArgument("prediction", f"holds a value outside 0..{num_classes - 1}.")
+    return torch.bincount(truth * num_classes + said, minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def iou(confusion: Tensor) -> Tensor:
+    """Intersection over union of each class, (..., C) float64; NaN for a class neither labelled nor predicted."""
+    confusion = confusion.double()
+    intersection = confusion.diagonal(dim1=-2, dim2=-1)
+    return intersection / (confusion.sum(-1) + confusion.sum(-2) - intersection)
+
+
+def mean_iou(confusion: Tensor) -> float:
+    """Mean of `iou` over the classes that occur; NaN when none does."""
+    return float(iou(confusion).nanmean())
+
+
+def mean_iou_interval(
+    confusions: Tensor, generator: torch.Generator, *, coverage: float = 0.95, draws: int = 1000
+) -> tuple[float, float]:
+    """Bootstrap interval of the mean IoU: images are drawn again with replacement.
+
+    Args:
+        confusions: (N, C, C), one matrix an image (or a click).
+    """
+    if not len(confusions):
+        raise InvalidArgument("confusions", "is empty.")
+    chosen = torch.randint(len(confusions), (draws, len(confusions)), generator=generator)
+    weights = torch.zeros(draws, len(confusions), dtype=torch.float64)
+    weights.scatter_add_(1, chosen, torch.ones_like(weights))
+    resampled = torch.einsum("dn,nij->dij", weights, confusions.double())
+    means = iou(resampled).nanmean(-1)
+    means = means[~means.isnan()]
+    if not len(means):
+        return float("nan"), float("nan")
+    low, high = torch.quantile(means, torch.tensor([(1 - coverage) / 2, (1 + coverage) / 2], dtype=torch.float64))
+    return float(low), float(high)

@@ -1,0 +1,86 @@
+"""An image of any size -> class probabilities at its size. Large images go through in overlapping tiles.
+
+Letters: C classes, H W image pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from recolabel_worker.reco.config import OUTPUT_STRIDE, SIDE_MULTIPLE, InvalidArgument
+from recolabel_worker.reco.data import as_tensor
+from recolabel_worker.reco.features import padded_batch
+from recolabel_worker.reco.network import upsample
+
+TILE_PX = 1024
+"""Side of a tile; an image no larger than this goes through whole."""
+
+MARGIN_PX = 160
+"""Border of a tile that is computed for its surroundings only and thrown away."""
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module,
+    image: Tensor | NDArray[np.uint8],
+    device: torch.device | str = "cpu",
+    *,
+    tile_px: int = TILE_PX,
+    margin_px: int = MARGIN_PX,
+) -> Tensor:
+    """Give (C, H, W) float32 probabilities on the CPU of an (H, W, 3) uint8 RGB image.
+
+    Args:
+        network: (1, 3, H', W') float in 0..255 -> (1, C, H'/4, W'/4) logits, in eval mode, on `device`.
+        tile_px: multiple of 16; with `margin_px`, also one, less than half of it.
+
+    Raises:
+        InvalidArgument: the image is no (H, W, 3) uint8, or tiles are not as said.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or str(image.dtype).split(".")[-1] != "uint8" or not all(image.shape):
+        raise InvalidArgument("image", f"has to be (H, W, 3) uint8, not {tuple(image.shape)} {image.dtype}.")
+    if tile_px % SIDE_MULTIPLE or margin_px % SIDE_MULTIPLE or not 0 <= 2 * margin_px < tile_px:
+        raise InvalidArgument("tile_px, margin_px", f"have to be multiples of {SIDE_MULTIPLE}, margin below half.")
+    place = torch.device(device)
+    pixels = as_tensor(image)
+    height, width = pixels.shape[:2]
+    if height <= tile_px and width <= tile_px:
+        return _tile(network, pixels, place)
+    whole: Tensor | None = None
+    for top, bottom, keep_top, keep_bottom in spans(height, tile_px, margin_px):
+        for left, right, keep_left, keep_right in spans(width, tile_px, margin_px):
+            tile = _tile(network, pixels[top:bottom, left:right], place)
+            if whole is None:
+                whole = torch.empty(len(tile), height, width)
+            whole[:, keep_top:keep_bottom, keep_left:keep_right] = tile[
+                :, keep_top - top : keep_bottom - top, keep_left - left : keep_right - left
+            ]
+    assert whole is not None
+    return whole
+
+
+def spans(side: int, tile_px: int, margin_px: int) -> Iterator[tuple[int, int, int, int]]:
+    """Cut a side into tiles: (start, end, keep from, keep to); kept parts touch, starts lie on the network's grid."""
+    if side <= tile_px:
+        yield 0, side, 0, side
+        return
+    step = tile_px - 2 * margin_px
+    start = 0
+    while start + tile_px < side:
+        yield start, start + tile_px, start + margin_px if start else 0, start + tile_px - margin_px
+        start += step
+    yield start, side, start + margin_px, side
+
+
+def _tile(network: nn.Module, pixels: Tensor, device: torch.device) -> Tensor:
+    height, width = pixels.shape[:2]
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        logits = network(padded_batch(pixels, device))
+    logits = logits.float()
+    full = upsample(logits, [OUTPUT_STRIDE * logits.shape[-2], OUTPUT_STRIDE * logits.shape[-1]])
+    return full[0, :, :height, :width].softmax(0).cpu()

@@ -1,0 +1,36 @@
+"""The mean teacher: an exponential moving average of the student (paper, section 3.3)."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def ema_decay(step: int, bound: float) -> float:
+    """Weight of the old teacher after `step` (from 0): 0 at first, so the start is forgotten, then up to `bound`."""
+    return min(1.0 - 1.0 / (step + 1), bound)
+
+
+def copy_as_teacher(student: Network) -> Network:
+    """A copy in eval mode that no gradient reaches."""
+    return copy.deepcopy(student).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def follow(teacher: nn.Module, student: nn.Module, decay: float) -> None:
+    """Move the teacher towards the student: floating-point weights and buffers are averaged, counters are copied.
+
+    Buffers are followed too: own weights with somebody else's normalisation are no average of anything.
+    """
+    targets = teacher.state_dict()
+    for name, source in student.state_dict().items():
+        target = targets[name]
+        if target.is_floating_point():
+            target.lerp_(source.to(target.dtype), 1.0 - decay) if decay else target.copy_(source)
+        else:
+            target.copy_(source)

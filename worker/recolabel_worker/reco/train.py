@@ -1,0 +1,396 @@
+"""The training loop: mean teacher, strong views, regional contrast (paper, section 3.3 and Eq. 5).
+
+The order of statements in `train_step` is the algorithm. Nothing here knows clocks, disks or jobs: stopping is not
+asking for the next report, and everything a run consists of is in `TrainState`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from recolabel_worker.reco.config import UNLABELLED, VOID, InvalidArgument, TrainConfig
+from recolabel_worker.reco.data import Labels, Sampler, SparseImage, TrainingSet, hold_out_labels
+from recolabel_worker.reco.fast_head import class_weights, fit_fast_head
+from recolabel_worker.reco.features import padded_batch
+from recolabel_worker.reco.losses import pseudo_label_loss, regional_contrast_loss, supervised_loss
+from recolabel_worker.reco.mixing import Mixable, mix
+from recolabel_worker.reco.network import DeepLabV3Plus, build_network, load_warm, upsample
+from recolabel_worker.reco.schedule import polynomial, warm_up
+from recolabel_worker.reco.teacher import copy_as_teacher, ema_decay, follow
+from recolabel_worker.reco.views import colour_and_blur, draw_geometry, take_view
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The total loss became NaN or infinite. The state is the one before the step; a smaller learning rate may help."""
+
+    def __init__(self, step: int, losses: Losses) -> None:
+        super().__init__(
+            f"The loss of step {step} is not finite ({losses}). The weights are untouched; "
+            "train again from the last checkpoint with smaller learning rates."
+        )
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The terms of Eq. 5 before weighting; None where the method has no such term."""
+
+    supervised: float
+    pseudo: float | None
+    contrast: float | None
+    total: float
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did. `step` counts finished steps from 1."""
+
+    step: int
+    losses: Losses
+    lr: float  # of the heads
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The network that a run stands for, and why."""
+
+    network: DeepLabV3Plus
+    source: Literal["teacher", "fast head"]
+    judged_labels: int  # pixels that both were judged on
+    held_out: bool  # whether those were kept from training
+    teacher_right: float  # class-balanced share that the teacher has right, 0..1
+    fast_head_right: float
+
+
+@dataclass
+class TrainState:
+    """Everything a run consists of. Bits that later steps depend on are: networks, optimiser, rng, step."""
+
+    cfg: TrainConfig
+    device: torch.device
+    student: DeepLabV3Plus
+    teacher: DeepLabV3Plus
+    start: DeepLabV3Plus  # the fast head's solution, where the run began
+    optimiser: torch.optim.AdamW
+    rng: torch.Generator
+    training_set: TrainingSet
+    held_out: TrainingSet | None
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        self.labelled_sampler = Sampler(self.training_set.labelled, self.cfg.seed)
+        self.any_sampler = Sampler(range(len(self.training_set)), self.cfg.seed + 1)
+        counts = self.training_set.class_counts()
+        self.class_weights = class_weights(counts, self.cfg.balance).to(self.device)
+
+    @property
+    def label_count(self) -> int:
+        """Class labels that the run trains on."""
+        return int(self.training_set.class_counts().sum())
+
+    def predictor(self) -> nn.Module:
+        """The network to publish, in eval mode: the teacher, or the fast head's where that is better."""
+        return self.choose().network
+
+    def choose(self) -> Choice:
+        """Judge teacher and fast head on held-out labels, or on the training labels when none are held out.
+
+        The fast head is taken when it is right where the teacher is wrong more often than the other way round by more
+        than chance would have it (one standard deviation of the difference). On training labels this notices a run
+        that broke; it cannot tell small differences.
+        """
+        judges = self.held_out or self.training_set
+        old, new, classes = [], [], []
+        for pixels, labels in zip(judges.pixels, judges.labels, strict=True):
+            if not bool(labels.spoken.any()):
+                continue
+            classes.append(labels.classes[labels.spoken])
+            old.append(_right(self.start, pixels, labels, self.device))
+            new.append(_right(self.teacher, pixels, labels, self.device))
+        truth = torch.cat(classes)
+        old_right, new_right = torch.cat(old), torch.cat(new)
+        weights = class_weights(torch.bincount(truth, minlength=self.cfg.num_classes), 1.0)[truth]
+        difference = weights * (new_right.float() - old_right.float())
+        is_worse = bool(-difference.sum() > difference.square().sum().sqrt())
+        return Choice(
+            network=self.start if is_worse or not self.step else self.teacher,
+            source="fast head" if is_worse or not self.step else "teacher",
+            judged_labels=len(truth),
+            held_out=self.held_out is not None,
+            teacher_right=float((weights * new_right).mean()),
+            fast_head_right=float((weights * old_right).mean()),
+        )
+
+
+def create_state(
+    cfg: TrainConfig,
+    images: Sequence[SparseImage],
+    *,
+    network: DeepLabV3Plus | None = None,
+    warm_start: Mapping[str, Tensor] | None = None,
+    class_mapping: Sequence[int | None] | None = None,
+    held_out: Sequence[SparseImage] | None = None,
+    device: torch.device | str = "cpu",
+) -> TrainState:
+    """Prepare a run: network, fast head fitted, student and teacher standing at its solution.
+
+    Args:
+        images: of any sizes; those without labels take part as unlabelled ones.
+        network: the one to train, changed in place; a pretrained one is built when left out.
+        warm_start: `export_state_dict` of an earlier version to start from.
+        class_mapping: for each class its index in the earlier version, None for a new one; the same classes when
+            left out.
+        held_out: labels to choose between teacher and fast head by. Left out, cfg.hold_out of the labels is kept
+            from training for that, once there are cfg.hold_out_from.
+
+    Raises:
+        InvalidArgument: no image, no class label, or a warm start that does not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(cfg.seed)
+        network = network or build_network(cfg.num_classes, pretrained=warm_start is None)
+    if network.num_classes != cfg.num_classes:
+        raise InvalidArgument("network", f"knows {network.num_classes} classes, the run has {cfg.num_classes}.")
+    if warm_start is not None:
+        load_warm(network, warm_start, class_mapping if class_mapping is not None else range(cfg.num_classes))
+    network.to(torch.device(device))
+    kept, judges, rng = _split(images, cfg, held_out)
+    network.start_from(fit_fast_head(network, kept, cfg))
+    return _stand_at(network, cfg, kept, judges, rng, torch.device(device))
+
+
+def assemble_state(
+    cfg: TrainConfig,
+    images: Sequence[SparseImage],
+    *,
+    held_out: Sequence[SparseImage] | None = None,
+    device: torch.device | str = "cpu",
+) -> TrainState:
+    """A state with the right shapes and the wrong weights, for a checkpoint to be poured into."""
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(cfg.num_classes, pretrained=False).to(torch.device(device))
+    kept, judges, rng = _split(images, cfg, held_out)
+    return _stand_at(network, cfg, kept, judges, rng, torch.device(device))
+
+
+def train(state: TrainState, *, clock: Callable[[], float] = time.perf_counter) -> Iterator[StepReport]:
+    """Run to cfg.steps, one report a step. The caller decides about clocks, disks and stopping.
+
+    Raises:
+        NonFiniteLoss: the step was not taken.
+    """
+    while state.step < state.cfg.steps:
+        began = clock()
+        lr = _set_rates(state)
+        losses = train_step(state)
+        yield StepReport(step=state.step, losses=losses, lr=lr, seconds=clock() - began)
+
+
+def train_step(state: TrainState) -> Losses:
+    """One optimiser step on labelled and unlabelled views.
+
+    Raises:
+        NonFiniteLoss: nothing was changed.
+    """
+    cfg = state.cfg
+    images, label_maps = _labelled_views(state)
+    strong = _strong_views(state) if cfg.uses_unlabelled else None
+    everything = images if strong is None else torch.cat([images, strong.images])
+
+    _prepare(state.student)
+    with _autocast(state.device):
+        output = state.student.forward_training(everything)
+    logits = output.logits.float()
+
+    supervised = supervised_loss(logits[: len(images)], label_maps, state.class_weights)
+    total = supervised
+    pseudo = contrast = None
+    if strong is not None:
+        pseudo = pseudo_label_loss(logits[len(images) :], strong.label_map, strong.confidence, cfg.reco.delta_s)
+        total = total + cfg.pseudo_weight * pseudo
+    if cfg.use_reco:
+        contrast = regional_contrast_loss(
+            output.representation.float(),
+            _contrast_labels(label_maps, strong, cfg.reco.delta_w),
+            logits.detach().softmax(1),
+            config=cfg.reco,
+            generator=state.rng,
+        )
+        total = total + cfg.contrast_weight * contrast
+    losses = Losses(
+        supervised=float(supervised.detach()),
+        pseudo=None if pseudo is None else float(pseudo.detach()),
+        contrast=None if contrast is None else float(contrast.detach()),
+        total=float(total.detach()),
+    )
+    _apply_gradients(state, total, losses)
+    follow(state.teacher, state.student, ema_decay(state.step, cfg.ema_decay))
+    state.step += 1
+    return losses
+
+
+@torch.no_grad()
+def pseudo_labels(teacher: DeepLabV3Plus, images: Tensor, label_maps: Tensor) -> tuple[Tensor, Tensor]:
+    """The teacher's class and confidence at each cell, (B, h, w) int64 and float32.
+
+    Labels that were given overwrite the teacher's, with confidence 1; void stays void, with confidence 0.
+    """
+    probabilities = teacher(images).float().softmax(1)
+    confidence, classes = probabilities.max(1)
+    unspoken = label_maps == UNLABELLED
+    confidence = torch.where(unspoken, confidence, (label_maps < VOID).float())
+    return torch.where(unspoken, classes, label_maps), confidence
+
+
+def _labelled_views(state: TrainState) -> tuple[Tensor, Tensor]:
+    cfg, views = state.cfg, []
+    for offset in range(cfg.batch_labelled):
+        index = state.labelled_sampler.at(state.step * cfg.batch_labelled + offset)
+        labels = state.training_set.labels[index]
+        views.append(_view(state, index, anchor=_draw_anchor(labels, state.rng)))
+    return _collate(views, state.device)
+
+
+def _strong_views(state: TrainState) -> Mixable:
+    """Weak views -> the teacher's pseudo-labels -> mixing -> colour and blur."""
+    cfg = state.cfg
+    positions = range(state.step * cfg.batch_unlabelled, (state.step + 1) * cfg.batch_unlabelled)
+    images, label_maps = _collate(
+        [_view(state, state.any_sampler.at(position), anchor=None) for position in positions], state.device
+    )
+    with _autocast(state.device):
+        labels, confidence = pseudo_labels(state.teacher, images, label_maps)
+    mixed = mix(Mixable(images, labels, confidence), cfg.method, state.rng)
+    strong = colour_and_blur(mixed.images, cfg.views, state.rng)
+    return mixed._replace(images=strong.contiguous(memory_format=torch.channels_last))
+
+
+def _view(state: TrainState, index: int, *, anchor: tuple[int, int] | None) -> tuple[Tensor, Tensor]:
+    pixels = state.training_set.pixels[index]
+    geometry = draw_geometry(
+        (pixels.shape[0], pixels.shape[1]), state.cfg.crop, state.cfg.views, state.rng, anchor=anchor
+    )
+    return take_view(pixels, state.training_set.labels[index], geometry)
+
+
+def _draw_anchor(labels: Labels, rng: torch.Generator) -> tuple[int, int]:
+    """A labelled pixel that the view has to contain: a class of the image, then one of its labels."""
+    classes = torch.unique(labels.classes[labels.spoken])
+    wanted = classes[int(torch.randint(len(classes), (1,), generator=rng))]
+    places = labels.places[labels.classes == wanted]
+    y, x = places[int(torch.randint(len(places), (1,), generator=rng))].tolist()
+    return y, x
+
+
+def _collate(views: Sequence[tuple[Tensor, Tensor]], device: torch.device) -> tuple[Tensor, Tensor]:
+    images = torch.stack([image for image, _ in views]).contiguous(memory_format=torch.channels_last)
+    return images.to(device), torch.stack([label_map for _, label_map in views]).to(device)
+
+
+def _contrast_labels(label_maps: Tensor, strong: Mixable | None, delta_w: float) -> Tensor:
+    """Given labels always enter the contrast, pseudo-labels where the teacher's confidence exceeds delta_w."""
+    if strong is None:
+        return label_maps
+    trusted = torch.where(strong.confidence > delta_w, strong.label_map, UNLABELLED)
+    return torch.cat([label_maps, trusted])
+
+
+def _apply_gradients(state: TrainState, total: Tensor, losses: Losses) -> None:
+    if not torch.isfinite(total):
+        raise NonFiniteLoss(state.step + 1, losses)
+    if not total.requires_grad:
+        return
+    state.optimiser.zero_grad(set_to_none=True)
+    total.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(state.student.parameters(), state.cfg.clip_norm)
+    if not torch.isfinite(norm):
+        raise NonFiniteLoss(state.step + 1, losses)
+    state.optimiser.step()
+
+
+def _prepare(student: DeepLabV3Plus) -> None:
+    student.train()
+    # A few views are too few to estimate the statistics that the pretrained weights rely on.
+    student.backbone.eval()
+
+
+def _optimiser(network: DeepLabV3Plus, cfg: TrainConfig) -> torch.optim.AdamW:
+    backbone = list(network.backbone.parameters())
+    direct = list(network.direct.parameters())
+    taken = {id(parameter) for parameter in [*backbone, *direct]}
+    heads = [parameter for parameter in network.parameters() if id(parameter) not in taken]
+    groups = [
+        {"params": heads, "name": "heads", "weight_decay": cfg.weight_decay},
+        # Decay would pull the fast head's solution and the pretrained weights towards zero.
+        {"params": direct, "name": "direct", "weight_decay": 0.0},
+        {"params": backbone, "name": "backbone", "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=cfg.head_lr)
+
+
+def _set_rates(state: TrainState) -> float:
+    cfg = state.cfg
+    decay = polynomial(state.step, cfg.steps, cfg.lr_power)
+    waiting = warm_up(state.step, cfg.warm_up_steps)
+    rates = {"heads": cfg.head_lr, "direct": cfg.direct_lr * waiting, "backbone": cfg.backbone_lr * waiting}
+    for group in state.optimiser.param_groups:
+        group["lr"] = rates[group["name"]] * decay
+    return cfg.head_lr * decay
+
+
+def _stand_at(
+    network: DeepLabV3Plus,
+    cfg: TrainConfig,
+    images: Sequence[SparseImage],
+    held_out: Sequence[SparseImage] | None,
+    rng: torch.Generator,
+    device: torch.device,
+) -> TrainState:
+    """The state of a run whose student, teacher and start are all `network` as it is."""
+    return TrainState(
+        cfg=cfg,
+        device=device,
+        student=network,
+        teacher=copy_as_teacher(network),
+        start=copy_as_teacher(network),
+        optimiser=_optimiser(network, cfg),
+        rng=rng,
+        training_set=TrainingSet(images, cfg.num_classes),
+        held_out=TrainingSet(held_out, cfg.num_classes) if held_out else None,
+    )
+
+
+def _split(
+    images: Sequence[SparseImage], cfg: TrainConfig, held_out: Sequence[SparseImage] | None
+) -> tuple[Sequence[SparseImage], Sequence[SparseImage] | None, torch.Generator]:
+    """Images to train on, images to judge on, and the run's generator behind the draw that split them."""
+    rng = torch.Generator().manual_seed(cfg.seed)
+    count = int(TrainingSet(images, cfg.num_classes).class_counts().sum())
+    if held_out is not None or not cfg.hold_out or count < cfg.hold_out_from:
+        return images, held_out, rng
+    kept, held = hold_out_labels(images, cfg.hold_out, rng)
+    counts = [TrainingSet(part, cfg.num_classes).class_counts() for part in (kept, held)]
+    # No class may lose its last label to the judges.
+    if bool(((counts[0] == 0) & (counts[1] > 0)).any()) or not int(counts[1].sum()):
+        return images, None, rng
+    return kept, held, rng
+
+
+@torch.no_grad()
+def _right(network: DeepLabV3Plus, pixels: Tensor, labels: Labels, device: torch.device) -> Tensor:
+    """(P,) bool: the network names the class of each labelled pixel."""
+    logits = network(padded_batch(pixels, device)).float()
+    full = upsample(logits, [4 * logits.shape[-2], 4 * logits.shape[-1]])[0]
+    places = labels.places[labels.spoken].to(device)
+    return (full[:, places[:, 0], places[:, 1]].argmax(0).cpu()) == labels.classes[labels.spoken]
+
+
+def _autocast(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")

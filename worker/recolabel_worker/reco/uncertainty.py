@@ -1,0 +1,123 @@
+"""How sure a prediction is, pixel by pixel, and which pixels are worth a question. Letters: C classes, H W pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+BORDER_PX = 2
+"""Questions keep this far from predicted borders where they can: there a person cannot tell which side is meant."""
+
+_POOL = 20_000  # pixels of a class that are looked at; more would cost time and change little
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A pixel worth asking about. `guess` and `second_guess` are class indices, the same one if there is only one."""
+
+    y: int
+    x: int
+    guess: int
+    second_guess: int
+    confidence: float  # probability of the guess, 0..1
+    margin: float  # confidence minus the second guess's probability, 0..1; small is hard
+
+
+def confidence_map(probabilities: Tensor) -> Tensor:
+    """Largest class probability of each pixel, (C, H, W) -> (H, W) float32."""
+    return probabilities.amax(0).float()
+
+
+def margin_map(probabilities: Tensor) -> Tensor:
+    """Largest minus second largest probability, (C, H, W) -> (H, W) float32; 1 where there is one class only."""
+    if len(probabilities) == 1:
+        return torch.ones_like(probabilities[0], dtype=torch.float32)
+    best = probabilities.topk(2, dim=0).values.float()
+    return best[0] - best[1]
+
+
+def to_byte(confidence: Tensor) -> Tensor:
+    """round(255 * confidence) as uint8."""
+    return (confidence.float() * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def inner_mask(prediction: Tensor, distance_px: int = BORDER_PX) -> Tensor:
+    """(H, W) bool: all pixels within `distance_px` (square) have one predicted class. The image's edge is no border."""
+    classes = prediction[None, None].float()
+    window, reach = 2 * distance_px + 1, distance_px
+    highest = F.max_pool2d(classes, window, 1, reach)
+    lowest = -F.max_pool2d(-classes, window, 1, reach)
+    return (highest == lowest)[0, 0]
+
+
+def propose_candidates(
+    probabilities: Tensor,
+    per_class: int,
+    spacing_px: int,
+    exclude: Tensor | NDArray[np.bool_] | None = None,
+    *,
+    generator: torch.Generator,
+) -> list[Candidate]:
+    """Choose hard pixels, up to `per_class` of each predicted class, at least `spacing_px` apart.
+
+    Within a class the smallest margins come first; pixels at least BORDER_PX inside a predicted region are taken
+    before others. Classes take turns, rarest first, so a rare class finds its places free.
+
+    Args:
+        probabilities: (C, H, W).
+        spacing_px: least distance in y or in x between any two candidates.
+        exclude: (H, W) bool, pixels that are not to be asked about (labelled ones, say).
+        generator: chooses which pixels of a large class are looked at, and the order of equal margins.
+
+    Returns:
+        Hardest first; empty where everything is excluded.
+    """
+    count, height, width = probabilities.shape
+    probabilities = probabilities.cpu()
+    order = probabilities.topk(min(2, count), dim=0)
+    guess = order.indices[0].flatten()
+    second = order.indices[-1].flatten()
+    margin = margin_map(probabilities).flatten()
+    confidence = order.values[0].flatten()
+    inside = inner_mask(order.indices[0]).flatten()
+    free = torch.ones(height * width, dtype=torch.bool)
+    if exclude is not None:
+        free &= ~torch.as_tensor(exclude).cpu().bool().flatten()
+
+    queues = [_hardest(((guess == c) & free).nonzero().flatten(), margin, inside, generator) for c in range(count)]
+    blocked = torch.zeros(height, width, dtype=torch.bool)
+    chosen: list[Candidate] = []
+    for queue in sorted((queue for queue in queues if len(queue)), key=len):
+        taken = 0
+        for place in queue.tolist():
+            y, x = divmod(place, width)
+            if taken == per_class:
+                break
+            if blocked[y, x]:
+                continue
+            blocked[max(0, y - spacing_px + 1) : y + spacing_px, max(0, x - spacing_px + 1) : x + spacing_px] = True
+            blocked[y, x] = True
+            taken += 1
+            chosen.append(
+                Candidate(
+                    y=y,
+                    x=x,
+                    guess=int(guess[place]),
+                    second_guess=int(second[place]),
+                    confidence=float(confidence[place]),
+                    margin=float(margin[place]),
+                )
+            )
+    return sorted(chosen, key=lambda candidate: candidate.margin)
+
+
+def _hardest(places: Tensor, margin: Tensor, inside: Tensor, generator: torch.Generator) -> Tensor:
+    """A class's pixels, inner ones first, then by rising margin; a random part of them when they are many."""
+    shuffled = places[torch.randperm(len(places), generator=generator)][:_POOL]
+    by_margin = shuffled[torch.argsort(margin[shuffled], stable=True)]
+    return by_margin[torch.argsort((~inside[by_margin]).to(torch.uint8), stable=True)]
