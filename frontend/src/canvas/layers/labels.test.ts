@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest'
+import { area, pixelsOf, rasterStroke } from '../raster'
+import { type LabelShape, outline, shapeSpans, shapesUnder } from './labels'
+
+const IMAGE = { width: 32, height: 24 }
+const click: LabelShape = { id: 'a', kind: 'click', colour: '#0072b2', pixel: { x: 4, y: 5 } }
+const line: LabelShape = {
+  id: 'b',
+  kind: 'stroke',
+  colour: null,
+  points: [
+    { x: 8, y: 168 },
+    { x: 500, y: 168 },
+  ],
+  radius: 32,
+}
+
+describe('a label on the stage', () => {
+  it('covers the pixels of its stroke', () => {
+    expect(shapeSpans(line, IMAGE)).toEqual(rasterStroke(line.points, line.radius, IMAGE))
+  })
+
+  it('loses exactly the pixels that an eraser took', () => {
+    const eraser = { points: [{ x: 200, y: 168 }], radius: 40 }
+
+    const left = shapeSpans({ ...line, erasers: [eraser] }, IMAGE)
+
+    const erased = new Set([...pixelsOf(rasterStroke(eraser.points, eraser.radius, IMAGE))].map((p) => `${p.x},${p.y}`))
+    const expected = [...pixelsOf(shapeSpans(line, IMAGE))].filter((p) => !erased.has(`${p.x},${p.y}`))
+    expect([...pixelsOf(left)]).toEqual(expected)
+  })
+
+  it('is gone when its one pixel was erased', () => {
+    const erasers = [{ points: [{ x: 72, y: 88 }], radius: 0 }]
+
+    expect(area(shapeSpans({ ...click, erasers }, IMAGE))).toBe(0)
+  })
+
+  it('is found under a stroke that shares a pixel with it', () => {
+    expect(shapesUnder([click, line], [{ x: 70, y: 84 }], 16, IMAGE)).toEqual([click])
+    expect(
+      shapesUnder(
+        [click, line],
+        [
+          { x: 70, y: 84 },
+          { x: 70, y: 170 },
+        ],
+        0,
+        IMAGE,
+      ),
+    ).toEqual([click, line])
+    expect(shapesUnder([click, line], [{ x: 400, y: 20 }], 16, IMAGE)).toEqual([])
+  })
+
+  it('has an outline of as many edges as lie between covered and free pixels', () => {
+    const block = Int32Array.from([2, 3, 2, 3, 3, 2])
+
+    const edges = outline(block)
+
+    const length = (i: number): number =>
+      Math.abs((edges[i + 2] ?? 0) - (edges[i] ?? 0)) + Math.abs((edges[i + 3] ?? 0) - (edges[i + 1] ?? 0))
+    let total = 0
+    for (let i = 0; i < edges.length; i += 4) total += length(i)
+    expect(total).toBe(8)
+  })
+})
