@@ -130,7 +130,7 @@ def _paint_water(canvas: Canvas, rng: np.random.Generator) -> Plane:
     canvas.paint(_edge(shore), colour, WATER)
     foam = _smooth(2.6, 0.4, np.abs(shore + 1.4)) * _smooth(0.35, 0.7, _noise(rng, 7, octaves=2))
     canvas.colours += (0.22 * foam * _edge(shore))[..., None]
-    return shore
+    return np.asarray(shore, np.float32)
 
 
 def _paint_flowers(canvas: Canvas, rng: np.random.Generator, shore: Plane) -> None:
