@@ -71,6 +71,12 @@ class BlobNotFound(NotFound):
     """There is no such stored file."""
 
 
+class BlobDamaged(RecolabelError):
+    """The bytes that arrived do not have the announced sha256."""
+
+    advice = "Nothing was stored. Send the file again."
+
+
 # --- labels ---------------------------------------------------------------------------------------------------
 
 

@@ -30,7 +30,7 @@ class JobKind(StrEnum):
 
 
 class JobState(StrEnum):
-    """Where a job stands. The allowed moves are one table in `recolabel.store.jobs`."""
+    """Where a job stands. The allowed moves are one table in `recolabel.store.job_states`."""
 
     QUEUED = "queued"  # waits for a worker
     LEASED = "leased"  # a worker has claimed it and prepares

@@ -1,0 +1,1 @@
+"""Label events in, pixels out. Pure: no database, no files, no clock."""

@@ -1,0 +1,61 @@
+"""Everything that is kept, behind one class per noun. The only package that imports SQLAlchemy.
+
+`open_store` gives a `Store`; its parts answer with contract types, never with rows. All writes go through one writer
+(`writer.py`), and what a call returned is on disk.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from recolabel.blobs import Blobs
+from recolabel.settings import Settings
+from recolabel.store.clock import Clock, system_clock
+from recolabel.store.database import Database
+from recolabel.store.images import BlobRef, ImageFiles, Images, NewImage
+from recolabel.store.jobs import Jobs
+from recolabel.store.labels import Labels
+from recolabel.store.model_versions import ModelVersions
+from recolabel.store.projects import Projects
+from recolabel.store.questions import Questions
+from recolabel.store.updates import Updates
+
+__all__ = ["BlobRef", "ImageFiles", "NewImage", "Store", "open_store"]
+
+
+class Store:
+    """An open data folder."""
+
+    def __init__(self, database: Database, settings: Settings, clock: Clock) -> None:
+        self._database = database
+        self.blobs = Blobs(settings.blobs)
+        self.projects = Projects(database, clock)
+        self.images = Images(database, self.blobs, clock)
+        self.labels = Labels(database, clock)
+        self.questions = Questions(database)
+        self.jobs = Jobs(database, self.blobs, self.images, settings, clock)
+        self.model_versions = ModelVersions(database, self.blobs, clock)
+        self.updates = Updates(database)
+
+    def close(self) -> None:
+        """Finish what waits to be written, then close."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_store(settings: Settings, clock: Clock = system_clock) -> Store:
+    """Open the store of a data folder, made or migrated when needed.
+
+    Raises:
+        UnsafeSqlite, DataFolderTooNew: nothing was touched.
+        StorageFull, StorageBroken: the folder cannot be used.
+    """
+    return Store(Database(settings.database, clock()), settings, clock)
