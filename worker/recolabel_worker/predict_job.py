@@ -8,10 +8,11 @@ from pathlib import Path
 
 from recolabel.contract.jobs import PredictSpec, Progress
 from recolabel.contract.labels import SnapshotImage
-from recolabel.contract.model_versions import CONFIG_FILE, MODEL_FILE
+from recolabel.contract.model_versions import CONFIG_FILE, MODEL_FILE, ModelVersion
+from recolabel.errors import ServerRefused
 from recolabel_worker.devices import choose_device
 from recolabel_worker.drawing import draw
-from recolabel_worker.inputs import fetch_pixels, open_cache
+from recolabel_worker.inputs import ImageCache, fetch_pixels, open_cache
 from recolabel_worker.job import Job
 from recolabel_worker.model_files import LoadedModel, load_model
 
@@ -29,8 +30,6 @@ def run(job: Job) -> None:
     version = job.ask(lambda client, *_: client.model_version(job.lease.job.project_id, spec.model_version))
     model = _load(job, version.model_version_id, spec.model_version)
     cache = open_cache(job)
-    inputs = job.ask(lambda client, job_id, fence: client.inputs(job_id, fence))
-    images = {image.image_id: image for image in inputs.snapshot.images}
     undrawable: set[str] = set()
 
     while not job.stop.is_set():
@@ -38,15 +37,31 @@ def run(job: Job) -> None:
         job.report(Progress(done=following.done, total=following.total, stage="drawing"))
         if following.image_id is None or following.image_id in undrawable:
             break
-        image = images.get(following.image_id) or _describe(job, following.image_id)
-        pixels = fetch_pixels(job, cache, image)
-        drawn = pixels is not None and draw(
-            job, image, pixels, model.network, version.class_uids, step=version.metrics.steps
-        )
-        if not drawn:
-            logger.warning("Image %s was removed or replaced; it is left out.", image.image_id)
-            undrawable.add(image.image_id)
+        if not _draw(job, cache, following.image_id, model, version):
+            logger.warning("Image %s was removed or replaced; it is left out.", following.image_id)
+            undrawable.add(following.image_id)
     job.ask(lambda client, job_id, fence: client.finish(job_id, fence))
+
+
+def _draw(job: Job, cache: ImageCache, image_id: str, model: LoadedModel, version: ModelVersion) -> bool:
+    try:
+        info = job.ask(lambda client, *_: client.image(image_id))
+    except ServerRefused as refusal:
+        if refusal.problem_code == "image_not_found":
+            return False
+        raise
+    image = SnapshotImage(
+        image_id=image_id,
+        sha256=info.sha256,
+        name=info.name,
+        width=info.width,
+        height=info.height,
+        labelled_pixels=0,
+    )
+    pixels = fetch_pixels(job, cache, image)
+    return pixels is not None and draw(
+        job, image, pixels, model.network, version.class_uids, step=version.metrics.steps
+    )
 
 
 def _load(job: Job, model_version_id: str, version: int) -> LoadedModel:
@@ -63,11 +78,3 @@ def _load(job: Job, model_version_id: str, version: int) -> LoadedModel:
         _newest.clear()
         _newest[model_version_id] = model
     return _newest[model_version_id]
-
-
-def _describe(job: Job, image_id: str) -> SnapshotImage:
-    """An image that came after the job was made."""
-    info = job.ask(lambda client, *_: client.image(image_id))
-    return SnapshotImage(
-        image_id=image_id, sha256=info.sha256, name=info.name, width=info.width, height=info.height, labelled_pixels=0
-    )

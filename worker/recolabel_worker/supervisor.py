@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from recolabel.client import Client
 from recolabel.contract.jobs import Failure, Lease, Progress
@@ -28,6 +29,13 @@ _SERVER_ERROR = 500
 class _Dropped:
     """The supervisor itself ended the job: the lease is lost, the server silent, or the worker stops."""
 
+    why: str
+
+
+class _Unwanted(NamedTuple):
+    """Since when the server no longer wants a job from this worker, and what it said."""
+
+    since: float
     why: str
 
 
@@ -164,6 +172,7 @@ class Supervisor:
         heard_at, renewed_at = started, started - settings.renew_seconds
         progress: Progress | None = None
         stop = _StopWish(settings)
+        unwanted: _Unwanted | None = None
         while True:
             report = child.next_report(_TICK_SECONDS)
             match report:
@@ -186,13 +195,17 @@ class Supervisor:
                 except ServerUnreachable:
                     pass
                 except ServerRefused as refusal:
-                    if refusal.status < _SERVER_ERROR:
-                        return _Dropped(refusal.sentence)
+                    if refusal.status < _SERVER_ERROR and unwanted is None:
+                        # The child will hear the same at its next request; a warm child is worth that moment.
+                        unwanted = _Unwanted(now, refusal.sentence)
+                        child.send(StopJob())
                 else:
                     progress = None
                     heard_at = time.monotonic()
                     if reply.cancel_requested and stop.wish(heard_at):
                         child.send(StopJob())
+            if unwanted is not None and now - unwanted.since >= settings.term_seconds:
+                return _Dropped(unwanted.why)
             if now - heard_at >= settings.out_of_touch_seconds:
                 return _Dropped("the server did not answer")
             stop.insist(child, now)
