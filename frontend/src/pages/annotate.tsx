@@ -1,0 +1,294 @@
+import { useSignalEffect } from '@preact/signals'
+import { useEffect, useState } from 'preact/hooks'
+import type { ClassOrVoid, Id } from '../api/types'
+import { type CommandId, classPlace } from '../keys/commands'
+import type { Scope } from '../keys/keymap'
+import { listenToKeys } from '../keys/listen'
+import { VOID } from '../labels/events'
+import {
+  activeClass,
+  chooseClass,
+  click,
+  image,
+  imageProblem,
+  openImage,
+  redo,
+  swapClass,
+  undo,
+} from '../state/annotation'
+import { loadNeighbours, neighbourOf, neighbours } from '../state/imageList'
+import { go } from '../state/location'
+import { watchMaps } from '../state/maps'
+import { notify } from '../state/notices'
+import { prefer, preferences } from '../state/preferences'
+import { classes, project, stopTraining, train, training, whenHinted } from '../state/project'
+import {
+  forgetAhead,
+  forgetAllQuestions,
+  leaveQuestions,
+  nextQuestion,
+  previousQuestion,
+  question,
+} from '../state/questions'
+import { unsentCount } from '../state/sync'
+import { changeOpacity, editor, isPeeking, pointer, predictedAt, resizeBrush, takeTool } from '../state/tools'
+import { Banner } from '../ui/banner'
+import { ClassPanel } from '../ui/classPanel'
+import { Filmstrip } from '../ui/filmstrip'
+import { plural } from '../ui/format'
+import { Header } from '../ui/header'
+import { HelpDialog } from '../ui/helpDialog'
+import { HelpIcon, QuestionIcon } from '../ui/icons'
+import { ModelPanel } from '../ui/modelPanel'
+import { OverlayPanel } from '../ui/overlayPanel'
+import { QuestionBar } from '../ui/questionBar'
+import { StageFoot } from '../ui/readOut'
+import { Stage } from '../ui/stage'
+import { ToolPanel } from '../ui/toolPanel'
+
+const PAN_PX = 80
+const ZOOM = 1.25
+
+/** Where labels are made. */
+export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: Id }) {
+  const [isHelpOpen, setHelpOpen] = useState(false)
+
+  useEffect(() => {
+    const closeImage = openImage(projectId, imageId)
+    const stopMaps = watchMaps(imageId)
+    return () => {
+      closeImage()
+      stopMaps()
+    }
+  }, [projectId, imageId])
+
+  useEffect(() => {
+    neighbours.value = []
+    forgetAllQuestions()
+    // Guesses of an older map would mislead; the question on screen stays.
+    const stop = whenHinted((hint) => {
+      if (hint.kind === 'map' || hint.kind === 'version') forgetAhead()
+    }, forgetAhead)
+    return () => {
+      stop()
+      forgetAllQuestions()
+    }
+  }, [projectId])
+
+  useSignalEffect(() => {
+    const open = image.value
+    if (open === null) return
+    document.title = `${open.name} - ReCoLabel`
+    void loadNeighbours(projectId, open)
+  })
+
+  const showNextImage = (step: 1 | -1) => {
+    const next = neighbourOf(imageId, step)
+    if (next === null) return
+    leaveQuestions()
+    go({ page: 'annotate', projectId, imageId: next.image_id })
+  }
+  const follow = (asked: { image_id: Id } | null) => {
+    if (asked !== null && asked.image_id !== image.peek()?.image_id) {
+      go({ page: 'annotate', projectId, imageId: asked.image_id })
+    }
+  }
+  const askNext = () => void nextQuestion(projectId, imageId).then(follow)
+  const answer = (classUid: ClassOrVoid) => {
+    const asked = question.peek()
+    if (asked === null || asked.image_id !== image.peek()?.image_id) return
+    click(asked.pixel, classUid, asked.question_id)
+    askNext()
+  }
+  const acceptGuess = () => {
+    const guess = question.peek()?.guess ?? null
+    if (guess !== null) answer(guess)
+  }
+  const chooseOrAnswer = (place: number) => {
+    const classUid = classes.peek()[place]?.class_uid
+    if (classUid === undefined) return
+    if (question.peek() !== null) answer(classUid)
+    else chooseClass(classUid)
+  }
+  const acceptPrediction = () => {
+    const pixel = pointer.peek()
+    const predicted = pixel === null ? null : predictedAt(pixel)
+    if (pixel !== null && predicted !== null) click(pixel, predicted.classUid)
+  }
+
+  const run = (command: CommandId, phase: 'press' | 'release') => {
+    const place = classPlace(command)
+    if (place !== null) return phase === 'press' ? chooseOrAnswer(place) : undefined
+    const shown = preferences.peek()
+    const stage = editor.peek()
+    if (command === 'view.peek') {
+      isPeeking.value = phase === 'press'
+      return
+    }
+    if (command === 'view.hand') return stage?.holdHand(phase === 'press')
+    if (phase === 'release') return
+    switch (command) {
+      case 'view.zoomIn':
+        return stage?.zoom(ZOOM)
+      case 'view.zoomOut':
+        return stage?.zoom(1 / ZOOM)
+      case 'view.fit':
+        return stage?.fit()
+      case 'view.actualSize':
+        return stage?.actualSize()
+      case 'view.panLeft':
+        return stage?.panBy(PAN_PX, 0)
+      case 'view.panRight':
+        return stage?.panBy(-PAN_PX, 0)
+      case 'view.panUp':
+        return stage?.panBy(0, PAN_PX)
+      case 'view.panDown':
+        return stage?.panBy(0, -PAN_PX)
+      case 'view.toggleLabels':
+        return prefer({ showLabels: !shown.showLabels })
+      case 'view.togglePrediction':
+        return prefer({ showPrediction: !shown.showPrediction })
+      case 'view.toggleUncertainty':
+        return prefer({ showUncertainty: !shown.showUncertainty })
+      case 'view.toggleImage':
+        return prefer({ showImage: !shown.showImage })
+      case 'view.opacityDown':
+        return changeOpacity(-1)
+      case 'view.opacityUp':
+        return changeOpacity(1)
+      case 'class.void':
+        return chooseClass(VOID)
+      case 'class.swap':
+        return swapClass()
+      case 'tool.click':
+        return takeTool('click')
+      case 'tool.brush':
+        return takeTool('brush')
+      case 'tool.eraser':
+        return takeTool('eraser')
+      case 'tool.eyedropper':
+        return takeTool('eyedropper')
+      case 'brush.smaller':
+        return resizeBrush(-1)
+      case 'brush.larger':
+        return resizeBrush(1)
+      case 'label.undo':
+        return undo()
+      case 'label.redo':
+        return redo()
+      case 'label.acceptPrediction':
+        return acceptPrediction()
+      case 'image.next':
+        return showNextImage(1)
+      case 'image.previous':
+        return showNextImage(-1)
+      case 'question.next':
+        return askNext()
+      case 'question.previous':
+        return follow(previousQuestion())
+      case 'question.acceptGuess':
+        return acceptGuess()
+      case 'question.void':
+        return answer(VOID)
+      case 'question.leave':
+        return leaveQuestions()
+      case 'model.train':
+        return training.peek() === null ? void train({}) : undefined
+      case 'model.stop':
+        return void stopTraining()
+      case 'help.keys':
+        return setHelpOpen(true)
+      case 'help.saved':
+        return saySaved()
+      case 'mode.leave':
+        return takeTool('click')
+    }
+  }
+
+  useEffect(() => listenToKeys(window, { scopes, run }), [projectId, imageId])
+
+  const open = image.value
+  return (
+    <div class="frame on-workbench">
+      <Header
+        project={{ name: project.value?.name ?? '', projectId }}
+        page="annotate"
+        annotate={{ page: 'annotate', projectId, imageId }}
+        crumb={open?.name ?? null}
+      >
+        <button
+          type="button"
+          class="button"
+          data-testid="next-question"
+          title="Ask me about the pixel the model is least sure of (N)"
+          onClick={askNext}
+        >
+          <QuestionIcon />
+          Ask me <kbd>N</kbd>
+        </button>
+        <button
+          type="button"
+          class="button icon quiet"
+          data-testid="help"
+          aria-label="Keys (?)"
+          title="Keys (?)"
+          onClick={() => setHelpOpen(true)}
+        >
+          <HelpIcon />
+        </button>
+      </Header>
+      <Banner />
+      <main class="workbench">
+        <div class="side left">
+          <ToolPanel />
+          <ClassPanel />
+        </div>
+        <div class="stage-area">
+          <Stage />
+          {imageProblem.value !== null ? (
+            <div class="stage-note" role="alert">
+              <p>{imageProblem.value}</p>
+            </div>
+          ) : (
+            open === null && (
+              <div class="stage-note hint" role="status">
+                Loading the image…
+              </div>
+            )
+          )}
+          <QuestionBar onAccept={acceptGuess} onVoid={() => answer(VOID)} onNext={askNext} onLeave={leaveQuestions} />
+          <StageFoot />
+        </div>
+        <Filmstrip onPrevious={() => showNextImage(-1)} onNext={() => showNextImage(1)} />
+        <div class="side right">
+          <ModelPanel />
+          <OverlayPanel />
+        </div>
+      </main>
+      <p class="sr-only" aria-live="polite">
+        {activeClass.value !== null && `Class ${classNameNow()}`}
+      </p>
+      {isHelpOpen && <HelpDialog onClose={() => setHelpOpen(false)} />}
+    </div>
+  )
+}
+
+const DRAWING: readonly Scope[] = ['draw', 'view', 'navigate', 'model', 'always']
+const ANSWERING: readonly Scope[] = ['question', ...DRAWING]
+
+function scopes(): readonly Scope[] {
+  return question.peek() === null ? DRAWING : ANSWERING
+}
+
+function classNameNow(): string {
+  return classes.value.find((one) => one.class_uid === activeClass.value)?.name ?? 'void'
+}
+
+function saySaved(): void {
+  const count = unsentCount.peek()
+  const sentence =
+    count === 0
+      ? 'Everything is saved. Every label is saved at once.'
+      : `${plural(count, 'label')} still on the way; kept in this browser until the server has them.`
+  notify('done', sentence)
+}

@@ -1,0 +1,247 @@
+import { signal } from '@preact/signals'
+import { useEffect, useState } from 'preact/hooks'
+import { projects as projectApi } from '../api/client'
+import { sentenceOf } from '../api/problems'
+import type { Project } from '../api/types'
+import { go } from '../state/location'
+import { notify, report } from '../state/notices'
+import { ClassChips, type ClassDraft } from '../ui/classChips'
+import { Dialog } from '../ui/dialog'
+import { Header } from '../ui/header'
+import { ModelIcon, PlusIcon, TrashIcon } from '../ui/icons'
+import { Link } from '../ui/link'
+
+const list = signal<readonly Project[] | null>(null)
+
+async function refresh(): Promise<void> {
+  try {
+    list.value = await projectApi.list()
+  } catch (error) {
+    report(error)
+  }
+}
+
+/** All projects of this server. */
+export function ProjectsPage() {
+  const [isCreating, setCreating] = useState(false)
+  const [toDelete, setToDelete] = useState<Project | null>(null)
+  useEffect(() => {
+    document.title = 'ReCoLabel'
+    void refresh()
+  }, [])
+  const projects = list.value
+
+  return (
+    <div class="frame">
+      <Header project={null} page="projects" />
+      <div />
+      <main class="scroll">
+        <div class="page">
+          <div class="page-head">
+            <div>
+              <h1>Projects</h1>
+              <p class="hint">A project is a set of images with one list of classes.</p>
+            </div>
+            <button
+              type="button"
+              class="button primary tall"
+              data-testid="create-project"
+              onClick={() => setCreating(true)}
+            >
+              <PlusIcon />
+              New project
+            </button>
+          </div>
+          {projects !== null && projects.length === 0 && (
+            <div class="card empty">
+              <ModelIcon />
+              <h2>No project yet</h2>
+              <p class="hint">
+                Name a project and the classes you want to tell apart, add a folder of pictures, then click a few pixels
+                of each class. The model colours the pictures while you click.
+              </p>
+            </div>
+          )}
+          <ul class="projects">
+            {projects?.map((project) => (
+              <ProjectCard key={project.project_id} project={project} onDelete={() => setToDelete(project)} />
+            ))}
+          </ul>
+        </div>
+      </main>
+      {isCreating && <CreateDialog onClose={() => setCreating(false)} />}
+      {toDelete !== null && <DeleteDialog project={toDelete} onClose={() => setToDelete(null)} />}
+    </div>
+  )
+}
+
+const CHIPS_SHOWN = 8
+
+function ProjectCard({ project, onDelete }: { project: Project; onDelete: () => void }) {
+  const classes = project.classes.filter((one) => !one.retired)
+  return (
+    <li class="card project-card" data-testid="project-card">
+      <div class="row between">
+        <h2 class="cut">
+          <Link to={{ page: 'images', projectId: project.project_id }}>{project.name}</Link>
+        </h2>
+        <button type="button" class="button icon quiet" aria-label={`Delete ${project.name}`} onClick={onDelete}>
+          <TrashIcon />
+        </button>
+      </div>
+      <p class="facts number">
+        <Fact count={project.image_count} one="image" many="images" />
+        <Fact count={project.label_count} one="label" many="labels" />
+        {project.newest_version === null ? (
+          <span class="faint">no model yet</span>
+        ) : (
+          <span>
+            model version <strong>{project.newest_version}</strong>
+          </span>
+        )}
+      </p>
+      <ul class="chips" aria-label="Classes">
+        {classes.slice(0, CHIPS_SHOWN).map((one) => (
+          <li key={one.class_uid} class="chip">
+            <span class="swatch" style={{ background: one.colour }} />
+            <span class="cut">{one.name}</span>
+          </li>
+        ))}
+        {classes.length > CHIPS_SHOWN && <li class="chip faint">and {classes.length - CHIPS_SHOWN} more</li>}
+      </ul>
+    </li>
+  )
+}
+
+function Fact({ count, one, many }: { count: number; one: string; many: string }) {
+  return (
+    <span>
+      <strong>{count.toLocaleString('en')}</strong> {count === 1 ? one : many}
+    </span>
+  )
+}
+
+function CreateDialog({ onClose }: { onClose: () => void }) {
+  const [name, setName] = useState('')
+  const [drafts, setDrafts] = useState<ClassDraft[]>([])
+  const [mistake, setMistake] = useState<string | null>(null)
+  const [isBusy, setBusy] = useState(false)
+
+  const create = async () => {
+    if (name.trim() === '') return setMistake('Give the project a name.')
+    if (drafts.length === 0) return setMistake('Add at least one class; two are needed before a model can learn.')
+    setBusy(true)
+    try {
+      const project = await projectApi.create({ name: name.trim(), classes: drafts })
+      go({ page: 'images', projectId: project.project_id })
+    } catch (error) {
+      setMistake(sentenceOf(error))
+      setBusy(false)
+    }
+  }
+
+  return (
+    <Dialog title="New project" onClose={onClose}>
+      <form
+        class="stack"
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault()
+          void create()
+        }}
+      >
+        <div class="form-row">
+          <label for="project-name">Name</label>
+          <input
+            id="project-name"
+            class="field"
+            data-testid="project-name"
+            autofocus
+            maxLength={200}
+            placeholder="Street scenes"
+            value={name}
+            onInput={(event) => {
+              setName(event.currentTarget.value)
+              setMistake(null)
+            }}
+          />
+        </div>
+        <ClassChips
+          drafts={drafts}
+          onChange={(next) => {
+            setDrafts(next)
+            setMistake(null)
+          }}
+        />
+        <p class="mistake" role="alert">
+          {mistake}
+        </p>
+        <div class="dialog-actions">
+          <button type="submit" class="button primary tall" data-testid="save-project" disabled={isBusy}>
+            Create project
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  )
+}
+
+function DeleteDialog({ project, onClose }: { project: Project; onClose: () => void }) {
+  const [typed, setTyped] = useState('')
+  const [isBusy, setBusy] = useState(false)
+  const remove = async () => {
+    setBusy(true)
+    try {
+      await projectApi.remove(project.project_id)
+      notify('done', `“${project.name}” was deleted.`)
+      onClose()
+      await refresh()
+    } catch (error) {
+      report(error)
+      setBusy(false)
+    }
+  }
+  return (
+    <Dialog title={`Delete “${project.name}”?`} onClose={onClose}>
+      <p>
+        Its {project.image_count.toLocaleString('en')} images, {project.label_count.toLocaleString('en')} labels and all
+        model versions disappear from this app for everybody. The app has no way to bring them back.
+      </p>
+      <form
+        class="stack"
+        onSubmit={(event) => {
+          event.preventDefault()
+          if (typed === project.name) void remove()
+        }}
+      >
+        <div class="form-row">
+          <label for="typed-name">
+            Type the project's name, <strong>{project.name}</strong>
+          </label>
+          <input
+            id="typed-name"
+            class="field"
+            data-testid="delete-name"
+            autocomplete="off"
+            value={typed}
+            onInput={(event) => setTyped(event.currentTarget.value)}
+          />
+        </div>
+        <div class="dialog-actions">
+          <button type="button" class="button" onClick={onClose}>
+            Keep it
+          </button>
+          <button
+            type="submit"
+            class="button danger"
+            data-testid="delete-project"
+            disabled={typed !== project.name || isBusy}
+          >
+            <TrashIcon />
+            Delete
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  )
+}

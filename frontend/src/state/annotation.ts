@@ -1,0 +1,217 @@
+/** The image that is open for annotating: its labels, and everything a person can say about it. */
+
+import { computed, signal } from '@preact/signals'
+import { images as imageApi, labels as labelApi } from '../api/client'
+import type { ClassOrVoid, Hint, Id, ImageInfo, LabelEvent, StoredEvent } from '../api/types'
+import {
+  countByClass,
+  entriesOf,
+  eraseTargets,
+  foldEntries,
+  type HeldLabel,
+  redoTarget,
+  saidPixels,
+  undoTarget,
+} from '../labels/document'
+import type { Statement } from '../labels/events'
+import { learnWhoIAm, me } from './login'
+import { notify, report } from './notices'
+import { classes, nameOfClass, whenHinted } from './project'
+import { clientId, keep, makeEvent, pendingOf, whenJudged } from './sync'
+
+export const image = signal<ImageInfo | null>(null)
+/** The picture itself, decoded. */
+export const picture = signal<ImageBitmap | null>(null)
+export const imageProblem = signal<string | null>(null)
+
+const stored = signal<readonly StoredEvent[]>([])
+const pending = signal<readonly LabelEvent[]>([])
+const areLabelsLoaded = signal(false)
+/** Up to here the log was fetched; acknowledged events of ours may lie beyond, with others' between them. */
+let fetchedSeq = 0
+
+const annotatorId = computed(() => me.value?.user_id ?? '')
+const entries = computed(() => {
+  const open = image.value
+  if (open === null || !areLabelsLoaded.value) return []
+  return entriesOf(stored.value, pending.value, annotatorId.value, open.sha256)
+})
+
+export const heldLabels = computed<readonly HeldLabel[]>(() => foldEntries(entries.value))
+export const undoable = computed(() => undoTarget(entries.value, annotatorId.value))
+export const redoable = computed(() => redoTarget(entries.value, annotatorId.value))
+const size = computed(() => ({ width: image.value?.width ?? 0, height: image.value?.height ?? 0 }))
+/** Labels of this image per class. */
+export const countsHere = computed(() => countByClass(heldLabels.value, size.value))
+/** What is said about each labelled pixel, y * width + x -> class or void. */
+export const said = computed(() => saidPixels(heldLabels.value, size.value))
+
+/** The class that the next click says. */
+const chosen = signal<ClassOrVoid | null>(null)
+const before = signal<ClassOrVoid | null>(null)
+export const activeClass = computed<ClassOrVoid | null>(() => {
+  const wanted = chosen.value
+  if (wanted === 'void' || classes.value.some((one) => one.class_uid === wanted)) return wanted
+  return classes.value[0]?.class_uid ?? null
+})
+
+export function chooseClass(classUid: ClassOrVoid): void {
+  if (classUid === activeClass.value) return
+  before.value = activeClass.value
+  chosen.value = classUid
+}
+
+/** Back to the class used before this one. */
+export function swapClass(): void {
+  if (before.value !== null) chooseClass(before.value)
+}
+
+const STILL_OPEN_MS = 20_000
+
+/** Open an image until the returned function is called. */
+export function openImage(projectId: Id, imageId: Id): () => void {
+  const aborter = new AbortController()
+  image.value = null
+  stored.value = []
+  pending.value = []
+  areLabelsLoaded.value = false
+  imageProblem.value = null
+  fetchedSeq = 0
+
+  void load(imageId, aborter.signal)
+  const tell = () => {
+    // A hidden tab does not claim the worker's attention.
+    if (document.visibilityState === 'visible') imageApi.setOpen(projectId, imageId, clientId).catch(() => undefined)
+  }
+  tell()
+  const timer = setInterval(tell, STILL_OPEN_MS)
+  document.addEventListener('visibilitychange', tell)
+  const stopHints = whenHinted(
+    (hint) => takeHint(hint, imageId),
+    () => void fetchLabels(imageId),
+  )
+  const stopJudged = whenJudged((events, acks) => {
+    if (acks === null) void fetchLabels(imageId)
+    else takeAcks(events, acks, imageId)
+  })
+  return () => {
+    aborter.abort()
+    clearInterval(timer)
+    document.removeEventListener('visibilitychange', tell)
+    stopHints()
+    stopJudged()
+  }
+}
+
+async function load(imageId: Id, aborted: AbortSignal): Promise<void> {
+  try {
+    if (me.value === null) await learnWhoIAm()
+    const labelsComing = fetchLabels(imageId, aborted)
+    const info = await imageApi.get(imageId)
+    const bitmap = await createImageBitmap(await imageApi.fetchFile(info, aborted))
+    if (aborted.aborted) return bitmap.close()
+    picture.value?.close()
+    picture.value = bitmap
+    image.value = info
+    await labelsComing
+  } catch (error) {
+    if (aborted.aborted) return
+    imageProblem.value = error instanceof Error ? error.message : String(error)
+    report(error)
+  }
+}
+
+async function fetchLabels(imageId: Id, aborted?: AbortSignal): Promise<void> {
+  try {
+    const unsent = await pendingOf(imageId)
+    const answer = await labelApi.ofImage(imageId, fetchedSeq)
+    const isGone = aborted?.aborted === true || (image.value !== null && image.value.image_id !== imageId)
+    if (isGone) return
+    stored.value = mergeStored(stored.value, answer.events)
+    fetchedSeq = Math.max(fetchedSeq, answer.last_seq)
+    // What was drawn while the log was on its way stays.
+    const known = new Set(unsent.map((event) => event.event_id))
+    pending.value = settled([...unsent, ...pending.value.filter((event) => !known.has(event.event_id))])
+    areLabelsLoaded.value = true
+  } catch (error) {
+    if (!aborted?.aborted) report(error)
+  }
+}
+
+/** The log's part that is known here, by seq, each event once. */
+export function mergeStored(known: readonly StoredEvent[], fresh: readonly StoredEvent[]): StoredEvent[] {
+  const bySeq = new Map(known.map((row) => [row.seq, row]))
+  for (const row of fresh) bySeq.set(row.seq, row)
+  return [...bySeq.values()].sort((a, b) => a.seq - b.seq)
+}
+
+function settled(events: readonly LabelEvent[]): LabelEvent[] {
+  const done = new Set(stored.value.map((row) => row.event.event_id))
+  return events.filter((event) => !done.has(event.event_id))
+}
+
+function takeHint(hint: Hint, imageId: Id): void {
+  if (hint.kind === 'labels' && hint.image_id === imageId && hint.client_id !== clientId) void fetchLabels(imageId)
+}
+
+function takeAcks(
+  events: readonly LabelEvent[],
+  acks: readonly { event_id: Id; fate: string; seq: number | null; reason: string | null }[],
+  imageId: Id,
+): void {
+  const byId = new Map(events.map((event) => [event.event_id, event]))
+  const rows: StoredEvent[] = []
+  const refused = new Set<Id>()
+  for (const ack of acks) {
+    const event = byId.get(ack.event_id)
+    if (event === undefined || event.image_id !== imageId) continue
+    if (ack.fate === 'refused') {
+      refused.add(ack.event_id)
+      notify('error', ack.reason ?? 'The server refused a label.')
+    } else if (ack.seq !== null) {
+      rows.push({ seq: ack.seq, annotator_id: annotatorId.value, server_time: event.client_time, event })
+    }
+  }
+  stored.value = mergeStored(stored.value, rows)
+  pending.value = settled(pending.value).filter((event) => !refused.has(event.event_id))
+}
+
+/** Show what was said at once, and bring it on its way. */
+function say(statement: Statement): void {
+  const open = image.value
+  if (open === null || !areLabelsLoaded.value) return
+  const event = makeEvent(statement, open)
+  pending.value = [...pending.value, event]
+  keep(event).catch(report)
+}
+
+export function click(pixel: { x: number; y: number }, classUid: ClassOrVoid, questionId: Id | null = null): void {
+  say({ kind: 'click', class_uid: classUid, pixel, question_id: questionId })
+}
+
+export function stroke(points: { x: number; y: number }[], radius: number): void {
+  const classUid = activeClass.value
+  if (classUid !== null) say({ kind: 'stroke', class_uid: classUid, points, radius })
+}
+
+export function erase(points: { x: number; y: number }[], radius: number): void {
+  const targets = eraseTargets(heldLabels.value, { points, radius }, size.value)
+  if (targets.length > 0) say({ kind: 'erase', points, radius, targets })
+}
+
+export function undo(): void {
+  if (undoable.value !== null) say({ kind: 'undo', targets: [undoable.value] })
+}
+
+export function redo(): void {
+  if (redoable.value !== null) say({ kind: 'undo', targets: [redoable.value] })
+}
+
+/** What a person said about a pixel: a class, void, or null when nobody spoke. */
+export function saidAt(pixel: { x: number; y: number }): ClassOrVoid | null {
+  return said.value.get(pixel.y * size.value.width + pixel.x) ?? null
+}
+
+export function describe(classUid: ClassOrVoid | null): string {
+  return classUid === null ? 'unlabelled' : nameOfClass(classUid)
+}

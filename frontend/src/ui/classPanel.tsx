@@ -1,0 +1,198 @@
+import { useState } from 'preact/hooks'
+import { projects as projectApi } from '../api/client'
+import { sentenceOf } from '../api/problems'
+import type { ClassPatch, LabelClass } from '../api/types'
+import { VOID } from '../labels/events'
+import { nextColour, VOID_COLOUR } from '../labels/palette'
+import { activeClass, chooseClass } from '../state/annotation'
+import { classCounts, classes, project, takeClass } from '../state/project'
+import { mistakeIn, namesIn } from './classChips'
+import { Dialog } from './dialog'
+import { PencilIcon, PlusIcon } from './icons'
+
+/** The classes: which one the next click says, and how often each was said. */
+export function ClassPanel() {
+  const [edited, setEdited] = useState<LabelClass | null>(null)
+  return (
+    <section class="panel grow" aria-label="Classes">
+      <div class="panel-title">
+        <span>Classes</span>
+        <span title="Labels in the whole project">labels</span>
+      </div>
+      <ul class="class-list">
+        {classes.value.map((one, index) => (
+          <ClassRow
+            key={one.class_uid}
+            classUid={one.class_uid}
+            name={one.name}
+            colour={one.colour}
+            keyName={index < 10 ? String((index + 1) % 10) : null}
+            onEdit={() => setEdited(one)}
+          />
+        ))}
+        <ClassRow classUid={VOID} name="void" colour={VOID_COLOUR} keyName={null} onEdit={null} />
+      </ul>
+      <AddClass />
+      {edited !== null && <EditClass labelClass={edited} onClose={() => setEdited(null)} />}
+    </section>
+  )
+}
+
+interface ClassRowProps {
+  classUid: string
+  name: string
+  colour: string
+  keyName: string | null
+  onEdit: (() => void) | null
+}
+
+function ClassRow({ classUid, name, colour, keyName, onEdit }: ClassRowProps) {
+  const isActive = activeClass.value === classUid
+  const count = classCounts.value.get(classUid) ?? 0
+  return (
+    <li
+      class={isActive ? 'class-row active' : 'class-row'}
+      data-testid="class-row"
+      data-class-uid={classUid}
+      data-name={name}
+      data-count={count}
+    >
+      <button
+        type="button"
+        class="choose"
+        aria-pressed={isActive}
+        title={classUid === VOID ? 'No class fits: these pixels are left out of the training' : name}
+        onClick={() => chooseClass(classUid)}
+      >
+        <span class="swatch" style={{ background: colour }} />
+        <span class="grow cut">{name}</span>
+        <span class="faint number">{count > 0 ? count.toLocaleString('en') : ''}</span>
+        {keyName !== null && <kbd>{keyName}</kbd>}
+      </button>
+      {onEdit !== null && (
+        <button type="button" class="button icon quiet edit" aria-label={`Change ${name}`} onClick={onEdit}>
+          <PencilIcon />
+        </button>
+      )}
+    </li>
+  )
+}
+
+function AddClass() {
+  const [text, setText] = useState('')
+  const [mistake, setMistake] = useState<string | null>(null)
+  const add = async () => {
+    const open = project.value
+    if (open === null) return
+    const names = namesIn(text)
+    const problem = mistakeIn(names, open.classes)
+    if (problem !== null) return setMistake(problem)
+    try {
+      for (const name of names) {
+        const colour = nextColour(project.value?.classes.map((one) => one.colour) ?? [])
+        takeClass(await projectApi.addClass(open.project_id, { name, colour }))
+      }
+      setText('')
+    } catch (error) {
+      setMistake(sentenceOf(error))
+    }
+  }
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault()
+        void add()
+      }}
+    >
+      <div class="row">
+        <input
+          class="field small"
+          data-testid="class-name-input"
+          aria-label="Name of a new class"
+          placeholder="New class"
+          value={text}
+          aria-invalid={mistake !== null}
+          onInput={(event) => {
+            setText(event.currentTarget.value)
+            setMistake(null)
+          }}
+        />
+        <button type="submit" class="button icon" data-testid="add-class" aria-label="Add the class">
+          <PlusIcon />
+        </button>
+      </div>
+      <p class="mistake small" aria-live="polite">
+        {mistake}
+      </p>
+    </form>
+  )
+}
+
+function EditClass({ labelClass, onClose }: { labelClass: LabelClass; onClose: () => void }) {
+  const [name, setName] = useState(labelClass.name)
+  const [colour, setColour] = useState(labelClass.colour)
+  const [mistake, setMistake] = useState<string | null>(null)
+  const change = async (patch: ClassPatch) => {
+    const open = project.value
+    if (open === null) return
+    try {
+      takeClass(await projectApi.patchClass(open.project_id, labelClass.class_uid, patch))
+      onClose()
+    } catch (error) {
+      setMistake(sentenceOf(error))
+    }
+  }
+  const save = () => {
+    const others = (project.value?.classes ?? []).filter((one) => one.class_uid !== labelClass.class_uid)
+    const problem = mistakeIn([name.trim()].filter(Boolean), others)
+    if (problem !== null) return setMistake(problem)
+    void change({ name: name.trim(), colour })
+  }
+  return (
+    <Dialog title={`Class “${labelClass.name}”`} onClose={onClose}>
+      <form
+        class="stack"
+        onSubmit={(event) => {
+          event.preventDefault()
+          save()
+        }}
+      >
+        <div class="form-row">
+          <label for="class-name">Name</label>
+          <div class="row">
+            <input
+              type="color"
+              class="colour-field"
+              aria-label="Colour"
+              value={colour}
+              onInput={(event) => setColour(event.currentTarget.value)}
+            />
+            <input
+              id="class-name"
+              class="field"
+              value={name}
+              onInput={(event) => {
+                setName(event.currentTarget.value)
+                setMistake(null)
+              }}
+            />
+          </div>
+        </div>
+        <p class="mistake" role="alert">
+          {mistake}
+        </p>
+        <p class="hint">
+          A retired class keeps its labels but is no longer offered nor trained. Its pixels then count as unlabelled.
+        </p>
+        <div class="dialog-actions">
+          <button type="button" class="button danger" onClick={() => void change({ retired: true })}>
+            Retire
+          </button>
+          <button type="submit" class="button primary">
+            Save
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  )
+}

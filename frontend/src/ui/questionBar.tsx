@@ -1,0 +1,62 @@
+import { colourOfClass, nameOfClass } from '../state/project'
+import { isAsking, question, questionNumber } from '../state/questions'
+import { percent } from './format'
+import { CloseIcon } from './icons'
+
+interface QuestionBarProps {
+  onAccept: () => void
+  onVoid: () => void
+  onNext: () => void
+  onLeave: () => void
+}
+
+/** Which class is this pixel? */
+export function QuestionBar({ onAccept, onVoid, onNext, onLeave }: QuestionBarProps) {
+  const asked = question.value
+  if (asked === null) return null
+  return (
+    <section
+      class="floating question-bar"
+      data-testid="question"
+      data-question-id={asked.question_id}
+      aria-label="Question"
+    >
+      <div class="question-text" aria-live="polite">
+        <strong>
+          <span class="sr-only">Question {questionNumber.value}. </span>
+          Which class is this pixel?
+        </strong>
+        <span class="row hint small">
+          {asked.guess === null ? (
+            <span>{asked.why}</span>
+          ) : (
+            <>
+              <span>Model’s guess:</span>
+              <span class="swatch" style={{ background: colourOfClass(asked.guess) }} />
+              <span data-testid="guess" title={asked.why}>
+                {nameOfClass(asked.guess)}
+                {asked.confidence !== null && ` (${percent(asked.confidence)})`}
+              </span>
+            </>
+          )}
+        </span>
+      </div>
+      <div class="question-actions">
+        {asked.guess !== null && (
+          <button type="button" class="button primary" data-testid="accept-guess" onClick={onAccept}>
+            {nameOfClass(asked.guess).length > 14 ? 'Yes' : nameOfClass(asked.guess)} <kbd>Enter</kbd>
+          </button>
+        )}
+        <button type="button" class="button" title="Mixed, or no class fits" onClick={onVoid}>
+          Void <kbd>Del</kbd>
+        </button>
+        <button type="button" class="button" data-testid="skip-question" disabled={isAsking.value} onClick={onNext}>
+          Skip <kbd>N</kbd>
+        </button>
+        <button type="button" class="button icon quiet" aria-label="Leave the questions (Esc)" onClick={onLeave}>
+          <CloseIcon />
+        </button>
+      </div>
+    </section>
+  )
+}
