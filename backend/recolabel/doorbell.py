@@ -9,20 +9,19 @@ from __future__ import annotations
 import queue
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 
 from recolabel.contract.jobs import TASK_NAME
 
-if TYPE_CHECKING:
-    from celery import Celery
-
 _log = structlog.get_logger(__name__)
 
 _MAX_WAITING = 1_000
 _SOCKET_SECONDS = 2.0
+_RING_SECONDS = 60.0
+"""A worker that hears a ring later than this ignores it; the sweep has rung again since."""
 
 
 class Doorbell:
@@ -65,7 +64,7 @@ class Doorbell:
             thread.join(2 * _SOCKET_SECONDS)
 
     def _work(self) -> None:
-        app: Celery | None = None
+        app: Any = None
         url: str | None = None
         while (job_id := self._waiting.get()) is not None:
             try:
@@ -75,18 +74,18 @@ class Doorbell:
                     url = self._broker_url
                     assert url is not None
                     app = celery_app(url)
-                app.send_task(TASK_NAME, args=[job_id], ignore_result=True, retry=False)
+                app.send_task(TASK_NAME, args=[job_id], ignore_result=True, retry=False, expires=_RING_SECONDS)
             except Exception:
                 _log.warning("doorbell: nobody heard it; workers will find the job by themselves", exc_info=True)
         if app is not None:
             app.close()
 
 
-def celery_app(broker_url: str) -> Celery:
+def celery_app(broker_url: str) -> Any:
     """The sending side: JSON only, no results, short waits."""
     from celery import Celery  # half a second: paid by the thread that rings first, not by the start of the server
 
-    app = Celery("recolabel", broker=broker_url, set_as_current=False)
+    app: Any = Celery("recolabel", broker=broker_url, set_as_current=False)  # type: ignore[no-untyped-call]
     options: dict[str, object] = {"socket_timeout": _SOCKET_SECONDS, "socket_connect_timeout": _SOCKET_SECONDS}
     if broker_url.startswith("filesystem:"):
         folder = Path(urlsplit(broker_url).path)

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 
-
 from recolabel.api import (
     docs,
     exports,
     health,
     images,
     jobs,
+    label_maps,
     labels,
     leases,
     model_versions,
@@ -25,10 +25,9 @@ from recolabel.api import (
     updates,
     users,
 )
-from recolabel.api.deps import Parts
+from recolabel.api.deps import Parts, prepare_run_folder
 from recolabel.api.guard import Guard
 from recolabel.api.login import Login
-from recolabel.blobs import Blobs
 from recolabel.contract import CONTRACT_VERSION
 from recolabel.doorbell import Doorbell
 from recolabel.imaging import Decoder
@@ -51,10 +50,11 @@ def create_app(settings: Settings, *, store: Store | None = None, doorbell: Door
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opened = store or open_store(settings)
+        prepare_run_folder(settings)
         parts = Parts(
             settings=settings,
             store=opened,
-            blobs=Blobs(settings.blobs),
+            blobs=opened.blobs,
             decoder=Decoder(settings),
             feed=updates.Feed(opened),
             doorbell=doorbell or Doorbell(settings.broker_url),
@@ -96,6 +96,18 @@ def create_app(settings: Settings, *, store: Store | None = None, doorbell: Door
 
 def _api_v1() -> APIRouter:
     router = APIRouter(prefix="/api/v1")
-    for nouns in (projects, images, labels, questions, jobs, model_versions, exports, users, updates, leases):
+    for nouns in (
+        projects,
+        images,
+        labels,
+        label_maps,
+        questions,
+        jobs,
+        model_versions,
+        exports,
+        users,
+        updates,
+        leases,
+    ):
         router.include_router(nouns.router)
     return router

@@ -6,6 +6,7 @@ import errno
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 FENCE_HEADER = "X-Recolabel-Fence"
 
+_UPLOAD = "upload-"
 _PIECE_BYTES = 1024 * 1024
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -91,6 +93,22 @@ ExistingProject = Annotated[str, Depends(existing_project)]
 ExistingImage = Annotated[str, Depends(existing_image)]
 
 
+def held_lease(job_id: JobId, fence: Fence, store: StoreDep) -> str:
+    """The job that the caller holds. A worker that moves files is alive, so its lease is renewed by that."""
+    store.jobs.renew(job_id, fence, None, datetime.now(UTC))
+    return job_id
+
+
+HeldJob = Annotated[str, Depends(held_lease)]
+
+
+def prepare_run_folder(settings: Settings) -> None:
+    """Make the folder for things that do not outlive a server, without the uploads of one that was killed."""
+    settings.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left_over in settings.run.glob(f"{_UPLOAD}*"):
+        left_over.unlink(missing_ok=True)
+
+
 async def received_file(request: Request, parts: PartsDep) -> AsyncIterator[FilePath]:
     """The raw body as a temporary file in the data folder, gone when the request ends.
 
@@ -99,11 +117,10 @@ async def received_file(request: Request, parts: PartsDep) -> AsyncIterator[File
     """
     settings = parts.settings
     announced = int(request.headers.get("content-length", 0))
-    settings.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     if shutil.disk_usage(settings.run).free < settings.free_disk_floor_bytes + announced:
         raise StorageFull
     # Closed by hand: the writes run in threads, so that a slow disk does not hold up everybody else.
-    file = tempfile.NamedTemporaryFile(dir=settings.run, prefix="upload-")  # noqa: SIM115
+    file = tempfile.NamedTemporaryFile(dir=settings.run, prefix=_UPLOAD)  # noqa: SIM115
     try:
         piece = bytearray()
         async for chunk in request.stream():

@@ -49,7 +49,7 @@ _HEADERS = (
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
 
-_WRONG_TOKEN = """<!doctype html>
+_NOT_LET_IN = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>ReCoLabel: wrong token</title>
 <h1>This address does not open this server</h1>
 <p>The token in the address is wrong: it belongs to another data folder, or was cut off while copying.
@@ -113,8 +113,12 @@ class Guard:
         if lengths and (not re.fullmatch(rb"\d{1,18}", lengths[0]) or int(lengths[0]) > self._body_limit(scope)):
             return self._too_large(scope)
         types = _values(scope, b"content-type")
-        if not _takes_file(scope) and (len(types) != 1 or types[0].split(b";")[0].strip().lower() != b"application/json"):
-            return problem(415, "not_json", "The body of this request must be JSON: send Content-Type: application/json.")
+        if not _takes_file(scope) and (
+            len(types) != 1 or types[0].split(b";")[0].strip().lower() != b"application/json"
+        ):
+            return problem(
+                415, "not_json", "The body of this request must be JSON: send Content-Type: application/json."
+            )
         return None
 
     def _log_in(self, scope: Scope) -> Response | None:
@@ -128,7 +132,7 @@ class Guard:
             headers = {"Set-Cookie": self._login.cookie_header(self._port(scope)), "Cache-Control": "no-store"}
             return RedirectResponse("/", 303, headers)
         _log.warning("a browser came with a wrong token")
-        return HTMLResponse(_WRONG_TOKEN, 401, {"Cache-Control": "no-store"})
+        return HTMLResponse(_NOT_LET_IN, 401, {"Cache-Control": "no-store"})
 
     def _port(self, scope: Scope) -> int:
         server = scope.get("server")
@@ -146,7 +150,7 @@ class Guard:
 
 
 class _LimitedBody:
-    """Counts the body while it is read. Past the limit the reader sees a broken connection and its answer is dropped."""
+    """Counts the body while it is read. Past the limit the reader sees a broken connection; its answer is dropped."""
 
     def __init__(self, receive: Receive, send: Send, limit: int) -> None:
         self._receive, self._send = receive, send

@@ -53,7 +53,9 @@ class OpenInBrowser(Contract):
     client_id: Id
 
 
-def checked_name(name: Annotated[str, Query(description="file name; up to 255 bytes of UTF-8, never used as a path")]) -> str:
+def checked_name(
+    name: Annotated[str, Query(description="file name; up to 255 bytes of UTF-8, never used as a path")],
+) -> str:
     """A name that can be kept."""
     check_name(name)
     return name
@@ -139,7 +141,7 @@ def get_thumbnail(image_id: ImageId, request: Request, store: StoreDep, blobs: B
 @router.get("/images/{image_id}/maps")
 def list_maps(image_id: ImageId, store: StoreDep) -> list[ImageMap]:
     """The predictions for an image, newest first."""
-    return store.images.maps(image_id)
+    return list(store.images.maps(image_id))
 
 
 @router.get("/images/{image_id}/maps/{map_id}/prediction", response_class=Response, responses=_PLANE_ANSWER)

@@ -13,9 +13,7 @@ router = APIRouter(tags=["jobs"])
 
 
 @router.get("/projects/{project_id}/jobs")
-def list_jobs(
-    project_id: ProjectId, store: StoreDep, limit: Annotated[int, Query(ge=1, le=500)] = 50
-) -> list[Job]:
+def list_jobs(project_id: ProjectId, store: StoreDep, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> list[Job]:
     """The project's jobs, newest first."""
     return store.jobs.list(project_id, limit)
 

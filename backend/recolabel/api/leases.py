@@ -10,9 +10,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from recolabel.api.deps import BlobsDep, Fence, JobId, PartsDep, ReceivedFile, StoreDep, held_lease
+from recolabel.api.deps import BlobsDep, Fence, HeldJob, ImageId, JobId, PartsDep, ReceivedFile, StoreDep
 from recolabel.api.files import blob_answer
-from recolabel.contract import CONTRACT_VERSION
+from recolabel.api.label_maps import PngResponse
 from recolabel.contract.images import ImageMap, Sha256
 from recolabel.contract.jobs import (
     CheckpointReport,
@@ -20,7 +20,6 @@ from recolabel.contract.jobs import (
     Failure,
     Job,
     JobInputs,
-    JobState,
     Lease,
     MapUpload,
     NextImage,
@@ -29,19 +28,23 @@ from recolabel.contract.jobs import (
     RenewalReply,
 )
 from recolabel.contract.model_versions import ModelVersion, Publication
-from recolabel.contract.projects import Id
-from recolabel.errors import ContractMismatch
-from recolabel.snapshots import label_map_at
+from recolabel.formats.indexed_png import write_png
 
 router = APIRouter(prefix="/leases", tags=["leases"])
 
+BlobName = Annotated[Sha256, Path()]
 
-@router.post(
-    "", response_model=Lease, responses={204: {"description": "There is nothing to do.", "model": None}}
-)
+_BLOB = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+@router.post("", response_model=Lease, responses={204: {"description": "There is nothing to do."}})
 def claim_job(claim: Claim, store: StoreDep) -> Lease | Response:
     """Claim the job that was rung for, or any that waits."""
-    _check_contract(claim.contract_version)
     return store.jobs.claim(claim, datetime.now(UTC)) or Response(status_code=204)
 
 
@@ -49,3 +52,71 @@ def claim_job(claim: Claim, store: StoreDep) -> Lease | Response:
 def renew_lease(job_id: JobId, fence: Fence, renewal: Renewal, store: StoreDep) -> RenewalReply:
     """Keep the lease, say how far the job is, and hear whether it should stop."""
     return store.jobs.renew(job_id, fence, renewal.progress, datetime.now(UTC))
+
+
+@router.get("/{job_id}/inputs")
+def get_inputs(job_id: JobId, fence: Fence, store: StoreDep) -> JobInputs:
+    """What the job works on, at its position of the log."""
+    return store.jobs.inputs(job_id, fence)
+
+
+@router.get("/{job_id}/label-maps/{image_id}", response_class=PngResponse)
+def get_label_map_of_job(job_id: JobId, fence: Fence, image_id: ImageId, store: StoreDep) -> PngResponse:
+    """An image's labels at the job's position: value = class index of the snapshot, 254 void, 255 unlabelled."""
+    return PngResponse(write_png(store.jobs.label_map(job_id, fence, image_id), []))
+
+
+@router.put("/{job_id}/blobs/{sha256}", status_code=204, openapi_extra=_BLOB)
+def put_blob(job: HeldJob, sha256: BlobName, file: ReceivedFile, parts: PartsDep) -> None:  # noqa: ARG001 - the lease
+    """Upload a file of the job. It must have the hash that it is sent as."""
+    with file.open("rb") as opened:
+        parts.blobs.put_stream(opened, sha256)
+
+
+@router.get("/{job_id}/blobs/{sha256}", response_class=Response)
+def get_blob(job: HeldJob, sha256: BlobName, request: Request, blobs: BlobsDep) -> Response:  # noqa: ARG001 - the lease
+    """A file of the job: its checkpoint, or the model that it starts from."""
+    return blob_answer(request, blobs, sha256, "application/octet-stream")
+
+
+@router.post("/{job_id}/checkpoints", status_code=204)
+def record_checkpoint(job_id: JobId, fence: Fence, report: CheckpointReport, store: StoreDep) -> None:
+    """Name the uploaded file that the job can resume from."""
+    store.jobs.record_checkpoint(job_id, fence, report)
+
+
+@router.get("/{job_id}/open-image")
+def get_open_image(job: HeldJob, store: StoreDep) -> OpenImage:
+    """The image of the job's project that a person looks at, for an early look at the training."""
+    project_id = store.jobs.get(job).project_id
+    return OpenImage(image_id=store.images.image_in_view(project_id, datetime.now(UTC)))
+
+
+@router.post("/{job_id}/next-image")
+def next_image(job_id: JobId, fence: Fence, store: StoreDep) -> NextImage:
+    """The image that a predict job should draw next: the one open in a browser first."""
+    return store.jobs.next_image(job_id, fence, datetime.now(UTC))
+
+
+@router.post("/{job_id}/maps", status_code=201)
+def add_map(job_id: JobId, fence: Fence, upload: MapUpload, store: StoreDep) -> ImageMap:
+    """Publish a prediction for one image. Its planes are uploaded as blobs before."""
+    return store.images.add_map(job_id, fence, upload)
+
+
+@router.post("/{job_id}/publish", status_code=201)
+def publish(job_id: JobId, fence: Fence, publication: Publication, store: StoreDep) -> ModelVersion:
+    """Hand in a trained network: a new model version, and the end of the job. Its files are uploaded before."""
+    return store.model_versions.publish(job_id, fence, publication)
+
+
+@router.post("/{job_id}/finish")
+def finish(job_id: JobId, fence: Fence, store: StoreDep) -> Job:
+    """End a predict job."""
+    return store.jobs.finish(job_id, fence)
+
+
+@router.post("/{job_id}/fail")
+def fail(job_id: JobId, fence: Fence, failure: Failure, store: StoreDep) -> Job:
+    """Give a job back undone. With `retry` it is queued again while attempts are left."""
+    return store.jobs.fail(job_id, fence, failure)

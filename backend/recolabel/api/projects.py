@@ -40,6 +40,12 @@ def delete_project(project_id: ProjectId, store: StoreDep) -> None:
     store.projects.delete(project_id)
 
 
+@router.get("/projects/{project_id}/class-counts")
+def count_labels_by_class(project_id: ProjectId, store: StoreDep) -> dict[str, int]:
+    """How many labels hold for each class_uid, and for `void`; what is not named has none."""
+    return store.labels.class_counts(project_id)
+
+
 @router.post("/projects/{project_id}/classes", status_code=201)
 def add_class(project_id: ProjectId, new: NewLabelClass, store: StoreDep) -> LabelClass:
     """Add a class at the end of the list."""

@@ -22,4 +22,4 @@ def next_questions(
     image_id: Annotated[Id | None, Query(description="the image that is open: its pixels come first")] = None,
 ) -> QuestionPage:
     """The next questions, the most useful first. Answer with a click event that names the question."""
-    return store.questions.next(project_id, image_id, limit, random.Random())  # noqa: S311 - no secret depends on it
+    return store.questions.next(project_id, image_id, limit, random.Random())

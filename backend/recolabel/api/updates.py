@@ -92,7 +92,9 @@ def _put(queue: asyncio.Queue[Update | None], item: Update | None) -> None:
     try:
         queue.put_nowait(item)
     except asyncio.QueueFull:
-        queue.get_nowait()
+        # A stream with a hole would be worse than one that ends: the browser resumes after the last id it saw.
+        while not queue.empty():
+            queue.get_nowait()
         queue.put_nowait(None)
 
 
@@ -101,7 +103,9 @@ async def follow_updates(
     parts: PartsDep,
     project_id: Annotated[Id | None, Query(description="hints of this project only")] = None,
     after: Annotated[int | None, Query(ge=0, lt=2**63, description="an update_id; hints after it are sent")] = None,
-    last_event_id: Annotated[str | None, Header(description="sent by browsers that come back; wins over `after`")] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="sent by browsers that come back; wins over `after`")
+    ] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Hints that something changed, as server-sent events: `id:` is the update_id, data an Update. Starts at now."""
     start = int(last_event_id) if last_event_id is not None and _is_id(last_event_id) else after

@@ -166,7 +166,9 @@ def test_a_login_survives_a_restart_and_not_a_new_token(door: TestClient, settin
     assert not Login(settings).admits([(b"cookie", cookie)], 8737)
 
 
-def test_a_cookie_of_the_server_on_another_port_does_not_open_this_one(settings: Settings, door: TestClient, token: str) -> None:
+def test_a_cookie_of_the_server_on_another_port_does_not_open_this_one(
+    settings: Settings, door: TestClient, token: str
+) -> None:
     door.get("/", params={"token": token})
     cookie = f"{cookie_name(8738)}={door.cookies[cookie_name(8737)]}".encode()
 
