@@ -38,7 +38,7 @@ MAY_IMPORT = {
         "api", "store", "blobs", "imaging", "snapshots", "acquisition", "retraining", "labels",
         "formats", "doorbell", "sweeper", "logs",
     } | LEAVES,
-    "cli": {"api", "embedded", "formats", "client", "demo", "store", "logs"} | LEAVES,
+    "cli": {"cli", "api", "embedded", "formats", "client", "demo", "store", "logs"} | LEAVES,
     "__main__": {"cli"},
 }  # fmt: skip
 

@@ -1,0 +1,380 @@
+"""`recolabel import`: images, masks and label logs into a project. Every file gets a verdict; none stops the others."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from recolabel.cli.options import Data, Json, ProjectName, Url, connect, existing_folder, find_project
+from recolabel.cli.output import document, plain, remark, say
+from recolabel.errors import BadArgument, MaskRefused, ServerRefused
+
+if TYPE_CHECKING:
+    from recolabel.client import Client
+    from recolabel.contract.images import ImageInfo
+    from recolabel.contract.labels import Ack, LabelEvent
+    from recolabel.contract.projects import Project
+    from recolabel.formats.folder import FoundFile
+    from recolabel.formats.jsonl import ExportedEvent, Header
+
+_T = TypeVar("_T")
+
+_BATCH_EVENTS = 256
+_BATCH_BYTES = 8 * 1024 * 1024
+_BUSY_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class FileVerdict:
+    """What became of one file."""
+
+    file: str
+    verdict: str
+    """stored, duplicate or refused."""
+    code: str | None = None
+    reason: str | None = None
+
+
+@dataclass
+class Report:
+    """What an import did."""
+
+    images: list[FileVerdict] = field(default_factory=list)
+    masks: list[FileVerdict] = field(default_factory=list)
+    labels: Counter[str] = field(default_factory=Counter)
+    label_problems: list[str] = field(default_factory=list)
+
+    @property
+    def refused(self) -> int:
+        """How much could not be taken."""
+        files = sum(verdict.verdict == "refused" for verdict in [*self.images, *self.masks])
+        return files + self.labels["refused"]
+
+
+def import_(
+    project_name: ProjectName,
+    folder: Annotated[Path | None, typer.Argument(help="Folder of images; folders inside are searched too.")] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            "--masks", help="Folder of masks: a.png holds the class indices of a.jpg, 255 unlabelled, 254 void."
+        ),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="A labels.jsonl of `recolabel export`.")] = None,
+    void_index: Annotated[
+        list[int] | None, typer.Option("--void-index", help="Mask value that means void; may be given again.")
+    ] = None,
+    data: Data = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Import images into a project, with masks or labels for them."""
+    if folder is None and labels is None and masks is None:
+        raise BadArgument("Name a folder of images, masks with --masks, or a label file with --labels.")
+    for given in (folder, masks):
+        if given is not None:
+            existing_folder(given)
+    if labels is not None and not labels.is_file():
+        raise BadArgument(f"{labels} is not a file.")
+    if any(not 0 <= index <= 255 for index in void_index or ()):
+        raise BadArgument("--void-index takes values from 0 to 255.")
+    with connect(data, url) as client:
+        project = find_project(client, project_name)
+        report = Report()
+        tell = _quiet if as_json else _tell
+        found: dict[str, ImageInfo] = {}
+        if folder is not None:
+            found = import_images(client, project, folder, report, tell)
+        if masks is not None:
+            import_masks(client, project, masks, void_index or [], found, report, tell, only_found=folder is not None)
+        if labels is not None:
+            import_labels(client, project, labels, report)
+        project = client.project(project.project_id)
+    if as_json:
+        document(_as_json(project, report))
+    else:
+        _summarise(report)
+    if report.refused:
+        raise typer.Exit(1)
+
+
+Tell = Callable[[FileVerdict], None]
+
+
+def _tell(verdict: FileVerdict) -> None:
+    say(f"{verdict.verdict:<9}  {verdict.file}" + (f"  {verdict.reason}" if verdict.reason else ""))
+
+
+def _quiet(_: FileVerdict) -> None:
+    pass
+
+
+# --- images ---------------------------------------------------------------------------------------------------
+
+
+def import_images(
+    client: Client, project: Project, folder: Path, report: Report, tell: Tell = _quiet
+) -> dict[str, ImageInfo]:
+    """Upload every file below a folder, in the order that people count in.
+
+    Returns:
+        Name below the folder -> image, for the files that are in the project now.
+    """
+    from recolabel.formats.folder import files_in
+
+    files = files_in(folder)
+    if not files:
+        raise BadArgument(f"There are no files in {folder}.")
+    images: dict[str, ImageInfo] = {}
+    for file in files:
+        verdict = _upload(client, project, file, images)
+        report.images.append(verdict)
+        tell(verdict)
+    return images
+
+
+def _upload(client: Client, project: Project, file: FoundFile, images: dict[str, ImageInfo]) -> FileVerdict:
+    try:
+        result = _patiently(lambda: client.add_image(project.project_id, file.name, file.path))
+    except ServerRefused as refused:
+        if refused.status in (401, 403, 404, 507):  # not this file's fault: the next one would fare the same
+            raise
+        return FileVerdict(file.name, "refused", refused.problem_code, refused.sentence)
+    except OSError as error:
+        return FileVerdict(file.name, "refused", "unreadable", f"The file cannot be read: {error.strerror}.")
+    images[file.name] = result.image
+    return FileVerdict(file.name, result.verdict.value)
+
+
+# --- masks ----------------------------------------------------------------------------------------------------
+
+
+def import_masks(
+    client: Client,
+    project: Project,
+    folder: Path,
+    void_indices: Sequence[int],
+    found: dict[str, ImageInfo],
+    report: Report,
+    tell: Tell = _quiet,
+    *,
+    only_found: bool,
+) -> None:
+    """Store the mask of each image as one label event.
+
+    Args:
+        found: images just imported, by name.
+        only_found: masks are for those images; otherwise for all of the project.
+    """
+    from recolabel.formats.folder import files_in, pair_masks
+
+    images = found if only_found else {image.name: image for image in client.all_images(project.project_id)}
+    files = {file.name: file.path for file in files_in(folder)}
+    pairs, unclear = pair_masks(images, files)
+    if not pairs and not unclear:
+        raise BadArgument(f"No file in {folder} is the mask of an image: the mask of a.jpg is a.png.")
+    client_id = str(uuid.uuid4())
+    class_uids = [c.class_uid for c in sorted(project.classes, key=lambda c: c.position) if not c.retired]
+    for number, (image_name, mask_name) in enumerate(pairs.items()):
+        try:
+            event = _mask_event(files[mask_name], images[image_name], class_uids, void_indices, client_id, number)
+            if event is None:
+                verdict = FileVerdict(mask_name, "empty", None, "No pixel of this mask has a class.")
+            else:
+                [ack] = _append(client, project, [event])
+                verdict = FileVerdict(mask_name, ack.fate.value, ack.code, ack.reason)
+        except MaskRefused as error:
+            verdict = FileVerdict(mask_name, "refused", error.code, error.sentence)
+        report.masks.append(verdict)
+        tell(verdict)
+    for image_name in sorted(unclear):
+        reason = "Several images would share this image's mask; give them names that differ before the dot."
+        report.masks.append(FileVerdict(image_name, "refused", "mask_refused", reason))
+        tell(report.masks[-1])
+
+
+def _mask_event(
+    file: Path,
+    image: ImageInfo,
+    class_uids: Sequence[str],
+    void_indices: Sequence[int],
+    client_id: str,
+    client_seq: int,
+) -> LabelEvent | None:
+    """The label event of a mask; None when no pixel has a label."""
+    from recolabel.contract.labels import MAX_SPANS, VOID, ClassSpans, MaskEvent
+    from recolabel.formats import indexed_png
+
+    label_map = indexed_png.check_mask(
+        indexed_png.read_png(file),
+        width=image.width,
+        height=image.height,
+        class_count=len(class_uids),
+        void_indices=void_indices,
+    )
+    runs = indexed_png.runs_of(label_map)
+    if any(len(spans) > 3 * MAX_SPANS for spans in runs.values()):
+        raise MaskRefused(f"The mask has more than {MAX_SPANS:,} separate runs of one class; it looks like noise.")
+    if not runs:
+        return None
+    return MaskEvent(
+        event_id=new_event_id(),
+        image_id=image.image_id,
+        image_sha256=image.sha256,
+        client_id=client_id,
+        client_seq=client_seq,
+        client_time=datetime.now(UTC),
+        classes=[
+            ClassSpans(class_uid=VOID if value == indexed_png.VOID else class_uids[value], spans=spans)
+            for value, spans in runs.items()
+        ],
+    )
+
+
+def new_event_id() -> str:
+    """A UUIDv7 (RFC 9562): its first 48 bits are milliseconds, so ids sort by time."""
+    random = uuid.uuid4().int & ((1 << 76) - 1)
+    milliseconds = time.time_ns() // 1_000_000
+    value = milliseconds << 80 | 0x7 << 76 | random
+    value = value & ~(0b11 << 62) | 0b10 << 62
+    return str(uuid.UUID(int=value))
+
+
+# --- label logs -----------------------------------------------------------------------------------------------
+
+
+def import_labels(client: Client, project: Project, file: Path, report: Report) -> None:
+    """Append the events of a `labels.jsonl` to the log of a project, with ids of their own.
+
+    Classes that the project lacks are added; those that were retired where the file comes from are retired again.
+    """
+    from recolabel.formats import jsonl
+
+    with file.open(encoding="utf-8") as lines:
+        try:
+            header, exported = jsonl.read_lines(lines)
+            class_uids, to_retire = _classes_for(client, project, header)
+            events = _bound(client, project, exported, class_uids, report)
+            for batch in _batches(events):
+                for event, ack in zip(batch, _append(client, project, batch), strict=True):
+                    report.labels[ack.fate.value] += 1
+                    if ack.reason:
+                        report.label_problems.append(f"{event.kind} {event.event_id}: {ack.reason}")
+        except UnicodeDecodeError as error:
+            raise BadArgument(f"{file} is not a text file in UTF-8.") from error
+    from recolabel.contract.projects import ClassPatch
+
+    for class_uid in to_retire:
+        client.patch_class(project.project_id, class_uid, ClassPatch(retired=True))
+
+
+def _classes_for(client: Client, project: Project, header: Header) -> tuple[dict[str, str], list[str]]:
+    """Class name -> class_uid, and the added classes that have to be retired at the end."""
+    from recolabel.contract.projects import NewLabelClass
+
+    present = {c.name.casefold(): c.class_uid for c in project.classes}
+    keys = {c.key for c in project.classes}
+    class_uids: dict[str, str] = {}
+    to_retire: list[str] = []
+    for exported in header.classes:
+        class_uid = present.get(exported.name.casefold())
+        if class_uid is None:
+            key = None if exported.key in keys else exported.key
+            added = client.add_class(
+                project.project_id, NewLabelClass(name=exported.name, colour=exported.colour, key=key)
+            )
+            class_uid = added.class_uid
+            if exported.retired:
+                to_retire.append(class_uid)
+        class_uids[exported.name] = class_uid
+    return class_uids, to_retire
+
+
+def _bound(
+    client: Client, project: Project, exported: Iterable[ExportedEvent], class_uids: dict[str, str], report: Report
+) -> Iterator[LabelEvent]:
+    from recolabel.formats import jsonl
+
+    by_content: dict[str, str] = {}
+    by_both: dict[tuple[str, str], str] = {}
+    for image in client.all_images(project.project_id):
+        by_content.setdefault(image.sha256, image.image_id)
+        by_both[image.name, image.sha256] = image.image_id
+    for event in exported:
+        content = event.image_sha256
+        image_id = by_both.get((event.image, content)) or by_content.get(content)
+        if image_id is not None:
+            yield jsonl.bind(event, project_id=project.project_id, image_id=image_id, class_uids=class_uids)
+        elif event.image_replaced:
+            report.labels["of_replaced_images"] += 1  # they held no longer where they come from
+        else:
+            report.labels["refused"] += 1
+            report.label_problems.append(
+                f"Line {event.line}: the project has no image with the pixels of {event.image}."
+            )
+
+
+def _batches(events: Iterable[LabelEvent]) -> Iterator[list[LabelEvent]]:
+    batch: list[LabelEvent] = []
+    size = 0
+    for event in events:
+        bytes_of_event = 12 * sum(len(part.spans) for part in event.classes) if event.kind == "mask" else 1_000
+        if batch and (len(batch) == _BATCH_EVENTS or size + bytes_of_event > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(event)
+        size += bytes_of_event
+    if batch:
+        yield batch
+
+
+# --- all of them ----------------------------------------------------------------------------------------------
+
+
+def _append(client: Client, project: Project, events: Sequence[LabelEvent]) -> list[Ack]:
+    return _patiently(lambda: client.append_labels(project.project_id, events)).acks
+
+
+def _patiently(send: Callable[[], _T]) -> _T:
+    """Send again while the server says that it is busy; nothing is stored twice by that."""
+    for pause in _BUSY_PAUSES:
+        try:
+            return send()
+        except ServerRefused as refused:
+            if refused.status != 503:
+                raise
+            time.sleep(pause)
+    return send()
+
+
+def _as_json(project: Project, report: Report) -> dict[str, object]:
+    return {
+        "project": plain(project),
+        "images": [vars(verdict) for verdict in report.images],
+        "masks": [vars(verdict) for verdict in report.masks],
+        "labels": {"counts": dict(report.labels), "problems": report.label_problems},
+        "refused": report.refused,
+    }
+
+
+def _summarise(report: Report) -> None:
+    for what, verdicts in (("images", report.images), ("masks", report.masks)):
+        if verdicts:
+            counts = Counter(verdict.verdict for verdict in verdicts)
+            say(f"{what}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    if report.labels:
+        say("labels: " + ", ".join(f"{count} {fate.replace('_', ' ')}" for fate, count in report.labels.items()))
+    for problem in report.label_problems[:20]:
+        remark(f"recolabel: {problem}")
+    if len(report.label_problems) > 20:
+        remark(f"recolabel: and {len(report.label_problems) - 20} more; --json lists them all")
+    if report.refused:
+        remark(f"recolabel: {report.refused} could not be taken, the others are in the project")

@@ -1,0 +1,293 @@
+"""`recolabel up`, `serve` and `worker`: long-running commands."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recolabel.cli.options import Data, Json, Url
+from recolabel.cli.output import document, remark, say
+from recolabel.errors import BadArgument, DataFolderInUse, PortInUse, RecolabelError, UnsafeBind, WorkerMissing
+
+if TYPE_CHECKING:
+    from recolabel.settings import Settings
+    from recolabel.store import Store
+
+Port = Annotated[
+    int | None, typer.Option("--port", min=0, max=65_535, help="Port; 0 takes any free one.", show_default="8737")
+]
+Host = Annotated[
+    str | None, typer.Option("--host", help="Address of this machine to listen on.", show_default="127.0.0.1")
+]
+
+
+def up(
+    data: Data = None,
+    port: Port = None,
+    host: Host = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Make the demo project, unless it is there.")] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the browser.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start everything: server, broker and worker. Prints the address when ready; Ctrl-C ends it."""
+    _run(_settings(data, port, host), beside=True, demo=demo, browser=not no_browser, as_json=as_json)
+
+
+def serve(
+    data: Data = None,
+    port: Port = None,
+    host: Host = None,
+    as_json: Json = False,
+) -> None:
+    """Start the server alone. Workers come by themselves; RECOLABEL_BROKER_URL names a broker to ring them."""
+    _run(_settings(data, port, host), beside=False, demo=False, browser=False, as_json=as_json)
+
+
+def worker(data: Data = None, url: Url = None) -> None:
+    """Start a worker alone, for the server of a data folder or one elsewhere."""
+    if importlib.util.find_spec("recolabel_worker") is None:
+        raise WorkerMissing
+    environment = dict(os.environ)
+    if url is not None:
+        if not environment.get("RECOLABEL_TOKEN"):
+            raise BadArgument("--url needs the server's token in the environment variable RECOLABEL_TOKEN.")
+        environment["RECOLABEL_URL"] = url
+    else:
+        from recolabel.cli.options import data_dir
+
+        environment["RECOLABEL_DATA"] = str(data_dir(data).absolute())
+    os.execve(sys.executable, [sys.executable, "-m", "recolabel_worker"], environment)  # noqa: S606 - it takes our place
+
+
+def _settings(data: Path | None, port: int | None, host: str | None) -> Settings:
+    from pydantic import ValidationError
+
+    from recolabel.settings import Settings
+
+    given = {
+        name: value
+        for name, value in (("data", data and data.expanduser()), ("port", port), ("host", host))
+        if value is not None
+    }
+    try:
+        settings = Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(["RECOLABEL", *(str(part).upper() for part in first["loc"])])
+        raise BadArgument(f"The setting {name} cannot be used: {first['msg']}.") from error
+    if settings.host not in ("127.0.0.1", "localhost", "::1"):
+        raise UnsafeBind
+    return settings
+
+
+def _run(settings: Settings, *, beside: bool, demo: bool, browser: bool, as_json: bool) -> None:
+    """Claim folder and port first, then load what is heavy, then listen until a signal comes."""
+    ending = _End()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_data_folder(settings))
+        listener = stack.enter_context(_listener(settings))
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+
+        from recolabel import logs
+
+        logs.set_up()
+        from recolabel.store import open_store
+
+        store = stack.enter_context(open_store(settings))
+        painter = stack.enter_context(_demo_painter(store)) if demo else None
+
+        from recolabel.api.app import create_app
+        from recolabel.api.server import Server
+        from recolabel.doorbell import Doorbell
+
+        doorbell = Doorbell(settings.broker_url)
+        app = create_app(settings, store=store, doorbell=doorbell)
+        url = _url(settings)
+        token = settings.token_file.read_text(encoding="ascii").strip()
+        ready = _Ready(settings, url, token, as_json=as_json, browser=browser, painter=painter)
+        if beside:
+            from recolabel.embedded import Embedded
+
+            embedded = Embedded(settings)
+            stack.callback(embedded.stop)
+            ready.afterwards = lambda: embedded.start(doorbell.connect)
+        server = Server(app, settings, on_ready=ready.begin)
+        stack.callback(settings.address_file.unlink, missing_ok=True)
+        ending.by_server()
+        server.run(sockets=[listener])
+        ready.wait()
+        if not server.started:
+            raise RecolabelError("The server could not start; the log above says why.")
+
+
+class _End:
+    """SIGTERM and Ctrl-C: before the server runs they end the process, afterwards uvicorn's own handlers act.
+
+    uvicorn raises a caught signal again when it has shut down; by then everything is in order and it means nothing.
+    """
+
+    def __init__(self) -> None:
+        self._served = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def by_server(self) -> None:
+        """From here on the server ends the process."""
+        self._served = True
+
+    def _on_signal(self, *_: object) -> None:
+        if not self._served:
+            raise SystemExit(0)
+
+
+@contextlib.contextmanager
+def _data_folder(settings: Settings) -> Iterator[None]:
+    """The data folder, made when it is missing, for this server alone."""
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(settings.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise BadArgument(f"The data folder {settings.data} cannot be used: {error.strerror}.") from error
+    with os.fdopen(lock, "w"):
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it when the process ends
+            except OSError as error:
+                raise DataFolderInUse(f"Another server works in this data folder ({settings.data}).") from error
+        yield
+
+
+def _listener(settings: Settings) -> socket.socket:
+    """A bound socket. Nobody can take the port while heavy modules load, and a taken one is known at once."""
+    family = socket.AF_INET6 if settings.host == "::1" else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        # Listening only now shows a port that another program listens on, where both allow reuse.
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        if isinstance(error, PermissionError):
+            raise PortInUse(f"Port {settings.port} may not be used by this user.") from error
+        raise PortInUse(f"Another program listens on port {settings.port}.") from error
+    return listener
+
+
+def _url(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+class _Ready:
+    """What happens once the server answers, in a thread of its own: the server must not wait for it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        url: str,
+        token: str,
+        *,
+        as_json: bool,
+        browser: bool,
+        painter: subprocess.Popen[bytes] | None,
+    ) -> None:
+        self._settings, self._url, self._token = settings, url, token
+        self._as_json, self._browser, self._painter = as_json, browser, painter
+        self._thread = threading.Thread(target=self._run, name="ready", daemon=True)
+        self.afterwards: Callable[[], None] | None = None
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def wait(self) -> None:
+        if self._thread.is_alive():
+            self._thread.join(10)
+
+    def _run(self) -> None:
+        address = f"{self._url}/?token={self._token}"
+        try:
+            self._leave_address()
+            if self._painter is not None:
+                remark("Making the demo project ...")
+                _import_demo(self._painter, self._url, self._token)
+        except (RecolabelError, OSError) as error:
+            remark(f"recolabel: {error.sentence if isinstance(error, RecolabelError) else error}")
+        if self._as_json:
+            document({"url": self._url, "address": address, "data": str(self._settings.data.absolute())})
+        else:
+            say(f"ReCoLabel is ready: {address}")
+        if self.afterwards is not None:
+            self.afterwards()
+        if self._browser:
+            _open_browser(address)
+
+    def _leave_address(self) -> None:
+        """Write server.json for commands and workers on this machine; it appears whole or not at all."""
+        file = self._settings.address_file
+        draft = file.with_name(f".{file.name}.{os.getpid()}")
+        draft.write_text(json.dumps({"url": self._url, "pid": os.getpid()}) + "\n", encoding="utf-8")
+        draft.chmod(0o600)
+        draft.replace(file)
+
+
+def _open_browser(address: str) -> None:
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return  # webbrowser would take the terminal with a text browser
+    import webbrowser
+
+    webbrowser.open(address)
+
+
+# --- the demo project -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _demo_painter(store: Store) -> Iterator[subprocess.Popen[bytes] | None]:
+    """Paint the demo pictures beside the start of the server; None when the project is there already."""
+    from recolabel.demo import PROJECT_NAME
+
+    if any(project.name == PROJECT_NAME for project in store.projects.list()):
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="recolabel-demo-") as folder:
+        painter = subprocess.Popen(
+            [sys.executable, "-m", "recolabel.demo", folder], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        try:
+            yield painter
+        finally:
+            painter.kill()
+            painter.wait()
+
+
+def _import_demo(painter: subprocess.Popen[bytes], url: str, token: str) -> None:
+    """Make the demo project as a person would: through the client."""
+    from recolabel.cli.importing import Report, import_images
+    from recolabel.client import Client
+    from recolabel.contract.projects import NewLabelClass, NewProject
+    from recolabel.demo import CLASS_COLOURS, CLASS_NAMES, PROJECT_NAME
+
+    assert isinstance(painter.args, list)
+    folder = Path(str(painter.args[-1]))
+    if painter.wait() != 0:
+        raise RecolabelError("The demo pictures could not be made.")
+    classes = [NewLabelClass(name=n, colour=c) for n, c in zip(CLASS_NAMES, CLASS_COLOURS, strict=True)]
+    with Client(url, token) as client:
+        project = client.create_project(NewProject(name=PROJECT_NAME, classes=classes))
+        import_images(client, project, folder / "images", Report())

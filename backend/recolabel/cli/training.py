@@ -1,0 +1,86 @@
+"""`recolabel train` asks the server for a training; `recolabel predict` is handed on to the worker package."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recolabel.cli.options import Data, Json, ProjectName, Url, connect, find_project
+from recolabel.cli.output import document, remark, say
+from recolabel.errors import BadArgument, WorkerMissing
+
+if TYPE_CHECKING:
+    from recolabel.client import Client
+    from recolabel.contract.jobs import Job
+
+METHODS = ("supervised", "cutout", "cutmix", "classmix")
+HANDED_ON: dict[Any, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
+_LOOK_SECONDS = 0.5
+
+
+def train(
+    project_name: ProjectName,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps; left out: fit for the project.")] = None,
+    method: Annotated[str, typer.Option("--method", help=" | ".join(METHODS))] = "classmix",
+    no_reco: Annotated[bool, typer.Option("--no-reco", help="Without the regional contrast.")] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of everything random.")] = 0,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Do not start from the project's newest version.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until the training has ended.")] = False,
+    data: Data = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model on the labels of this moment."""
+    from recolabel.contract.jobs import JobState, NewTraining
+
+    if method not in METHODS:
+        raise BadArgument(f"There is no method {method!r}; there are {', '.join(METHODS)}.")
+    new = NewTraining.model_validate(
+        {"method": method, "use_reco": not no_reco, "steps": steps, "seed": seed, "warm_start": not from_scratch}
+    )
+    with connect(data, url) as client:
+        project = find_project(client, project_name)
+        job, created = client.start_training(project.project_id, new)
+        if not created:
+            remark("recolabel: a training of this project is active already; this is that one")
+        if wait:
+            job = _wait(client, job)
+    if as_json:
+        document(job)
+    elif job.state is JobState.SUCCEEDED:
+        say(f"Trained: model version {job.model_version} of {project.name}.")
+    else:
+        say(f"Training {job.state.value}: job {job.job_id}.")
+    if wait and job.state is not JobState.SUCCEEDED:
+        remark(f"recolabel: the training {job.state.value}" + (f": {job.error}" if job.error else ""))
+        raise typer.Exit(1)
+
+
+def _wait(client: Client, job: Job) -> Job:
+    from recolabel.contract.jobs import ACTIVE_STATES
+
+    told = ""
+    while job.state in ACTIVE_STATES:
+        progress = job.progress
+        now = f"{job.state.value} {progress.done}/{progress.total} {progress.stage}".strip()
+        if now != told:
+            remark(now)
+            told = now
+        time.sleep(_LOOK_SECONDS)
+        job = client.job(job.job_id)
+    return job
+
+
+def predict(context: typer.Context) -> None:
+    """Draw masks for a folder of images with an exported model; needs no server."""
+    if importlib.util.find_spec("recolabel_worker") is None:
+        raise WorkerMissing
+    done = subprocess.run([sys.executable, "-m", "recolabel_worker", "predict", *context.args], check=False)
+    raise typer.Exit(done.returncode)
