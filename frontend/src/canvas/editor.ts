@@ -100,6 +100,8 @@ export class Editor {
       eyedropper: new EyedropperTool(),
     }
     this.tool = this.tools.click
+    // Without a tabindex the stage could not take the focus away from a text field.
+    if (!element.hasAttribute('tabindex')) element.tabIndex = -1
     this.stage = new Stage(element, {
       resized: (to, from) => this.stageResized(to, from),
       drawn: () => this.tellFrame(),
@@ -165,7 +167,7 @@ export class Editor {
     this.stage.invalidateAll()
   }
 
-  /** Labels that hold, the later ones on top. Unchanged shapes should stay the same objects. */
+  /** Labels that hold, the later ones on top. Shapes whose points are the same arrays as before cost nothing again. */
   setLabels(shapes: readonly LabelShape[]): void {
     this.labels.setShapes(shapes)
     this.stage.invalidate(this.labels)

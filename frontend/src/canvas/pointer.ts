@@ -58,6 +58,8 @@ export class PointerInput {
     element.addEventListener('pointercancel', (event) => this.lost(event), { signal })
     element.addEventListener('pointerleave', () => this.leave(), { signal })
     element.addEventListener('wheel', (event) => this.wheel(event), { signal, passive: false })
+    // Else the middle button starts the browser's own scrolling.
+    element.addEventListener('mousedown', (event) => event.button === 1 && event.preventDefault(), { signal })
     element.addEventListener('contextmenu', (event) => event.preventDefault(), { signal })
   }
 
@@ -76,7 +78,7 @@ export class PointerInput {
       }
     }
     if (this.activeId !== null || this.fingers.size > 2) return
-    // Stops the middle button's scrolling and the selection of text around the stage; focus must then be asked for.
+    // Stops the selection of text around the stage; the focus must then be asked for.
     event.preventDefault()
     this.element.focus({ preventScroll: true })
     capture(this.element, event.pointerId)

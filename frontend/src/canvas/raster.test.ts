@@ -1,6 +1,18 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { FixedPoint, Size } from './geometry'
-import { area, intersects, pixelsOf, rasterClick, rasterStroke, type Spans, subtract } from './raster'
+import {
+  area,
+  intersects,
+  pixelsOf,
+  rasterClick,
+  rasterRuns,
+  rasterStroke,
+  type Spans,
+  strokePixels,
+  subtract,
+} from './raster'
 
 const IMAGE = { width: 24, height: 16 }
 
@@ -84,6 +96,26 @@ describe('the pixels under a stroke', () => {
   })
 })
 
+interface GoldenStroke extends Size {
+  readonly name: string
+  readonly points: FixedPoint[]
+  readonly radius: number
+  /** [y, x], ascending. */
+  readonly pixels: [number, number][]
+}
+
+describe('the golden strokes, which the server reads too', () => {
+  const path = resolve(import.meta.dirname, '../../../tests/golden/raster.json')
+  const strokes = JSON.parse(readFileSync(path, 'utf8')) as GoldenStroke[]
+
+  it.each(strokes)('$name', ({ points, radius, width, height, pixels }) => {
+    const spans = rasterStroke(points, radius, { width, height })
+
+    expect([...pixelsOf(spans)].map(({ x, y }) => [y, x])).toEqual(pixels)
+    expect([...strokePixels(points, radius, width, height)]).toEqual(pixels.map(([y, x]) => y * width + x))
+  })
+})
+
 describe('spans', () => {
   const bar = rasterStroke(
     [
@@ -108,6 +140,12 @@ describe('spans', () => {
     expect(area(left)).toBe(area(bar) - 1)
     expect(intersects(left, post)).toBe(false)
     expect(listed(left)).not.toContain('6,2')
+  })
+
+  it('of a mask may come in any order and reach beyond the image', () => {
+    const spans = rasterRuns([5, 2, 3, 1, 20, 9, 5, 4, 2, 40, 0, 5], IMAGE)
+
+    expect([...spans]).toEqual([1, 20, 4, 5, 2, 4])
   })
 
   it('say whether they share a pixel', () => {

@@ -39,6 +39,16 @@ export function rasterClick(pixel: Pixel, image: Size): Spans {
   return rows.spans()
 }
 
+/** Runs [y, x, length, ...] in any order, as a mask event carries them, without what lies outside the image. */
+export function rasterRuns(runs: ArrayLike<number>, image: Size): Spans {
+  const rows = new RowRuns(image)
+  for (let i = 0; i + 2 < runs.length; i += 3) {
+    const x = runs[i + 1] as number
+    rows.add(runs[i] as number, x, x + (runs[i + 2] as number))
+  }
+  return rows.spans()
+}
+
 function addDisc(rows: RowRuns, sampleX: number, sampleY: number, radius: number): void {
   const x = Math.floor(sampleX / SUBPIXEL)
   rows.add(Math.floor(sampleY / SUBPIXEL), x, x + 1)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { area, pixelsOf, rasterStroke } from '../raster'
-import { type LabelShape, outline, shapeSpans, shapesUnder } from './labels'
+import { type LabelShape, shapeSpans, shapesUnder } from './labels'
 
 const IMAGE = { width: 32, height: 24 }
 const click: LabelShape = { id: 'a', kind: 'click', colour: '#0072b2', pixel: { x: 4, y: 5 } }
@@ -50,17 +50,5 @@ describe('a label on the stage', () => {
       ),
     ).toEqual([click, line])
     expect(shapesUnder([click, line], [{ x: 400, y: 20 }], 16, IMAGE)).toEqual([])
-  })
-
-  it('has an outline of as many edges as lie between covered and free pixels', () => {
-    const block = Int32Array.from([2, 3, 2, 3, 3, 2])
-
-    const edges = outline(block)
-
-    const length = (i: number): number =>
-      Math.abs((edges[i + 2] ?? 0) - (edges[i] ?? 0)) + Math.abs((edges[i + 3] ?? 0) - (edges[i + 1] ?? 0))
-    let total = 0
-    for (let i = 0; i < edges.length; i += 4) total += length(i)
-    expect(total).toBe(8)
   })
 })

@@ -1,5 +1,7 @@
-import { type FixedPoint, imagePoint, type Pixel, type Size } from '../geometry'
-import { intersects, rasterClick, rasterStroke, runsByRow, runsWithout, type Spans, subtract } from '../raster'
+import { type FixedPoint, imagePoint, type Pixel, type Rect, type Size } from '../geometry'
+import { boundsOf, outline } from '../outline'
+import { intersects, rasterClick, rasterRuns, rasterStroke, type Spans, subtract } from '../raster'
+import { ClickMarks, MARK_REACH, VOID_GREY } from './clickMark'
 import type { Frame, Layer } from './layer'
 
 /** Where an eraser went: what it takes from the label that carries it. */
@@ -10,6 +12,7 @@ export interface EraserPath {
 }
 
 interface ShapeBase {
+  /** Its own among the shapes on the stage. */
   readonly id: string
   /** "#rrggbb" of its class; null = void. */
   readonly colour: string | null
@@ -28,23 +31,21 @@ export interface StrokeShape extends ShapeBase {
   readonly radius: number
 }
 
-/** Runs of pixels [y, x, length, ...], as of an imported mask: one shape for each of its classes. */
+/** Runs of pixels [y, x, length, ...] in any order, as of an imported mask: one shape for each of its classes. */
 export interface SpansShape extends ShapeBase {
   readonly kind: 'spans'
-  readonly spans: readonly number[] | Spans
+  readonly spans: ArrayLike<number>
 }
 
-/** A label as it is seen. Immutable: a changed label is a new object, so what is worked out for it can be kept. */
+/** A label as it is seen. Immutable: points and erasers that changed are new arrays. */
 export type LabelShape = ClickShape | StrokeShape | SpansShape
-
-export const VOID_GREY = '#8a8f98'
 
 /** The pixels that a shape still covers: its own without those that its erasers took. */
 export function shapeSpans(shape: LabelShape, image: Size): Spans {
   let spans: Spans
   if (shape.kind === 'click') spans = rasterClick(shape.pixel, image)
   else if (shape.kind === 'stroke') spans = rasterStroke(shape.points, shape.radius, image)
-  else spans = Int32Array.from(shape.spans)
+  else spans = rasterRuns(shape.spans, image)
   for (const eraser of shape.erasers ?? []) {
     if (spans.length === 0) break
     spans = subtract(spans, rasterStroke(eraser.points, eraser.radius, image))
@@ -63,33 +64,36 @@ export function shapesUnder(
   return shapes.filter((shape) => intersects(shapeSpans(shape, image), stroke))
 }
 
-/** Edges between covered and uncovered pixels: [x1, y1, x2, y2, ...] in image pixels. */
-export function outline(spans: Spans): number[] {
-  const rows = runsByRow(spans)
-  const edges: number[] = []
-  const none: number[] = []
-  for (const [y, runs] of rows) {
-    const above = rows.get(y - 1) ?? none
-    const below = rows.get(y + 1) ?? none
-    for (let i = 0; i < runs.length; i += 2) {
-      const from = runs[i] as number
-      const to = runs[i + 1] as number
-      pushEdges(edges, y, runsWithout(from, to, above))
-      pushEdges(edges, y + 1, runsWithout(from, to, below))
-      edges.push(from, y, from, y + 1, to, y, to, y + 1)
-    }
-  }
-  return edges
+/** Whether two shapes cover the same pixels, as far as it can be told without looking at their points. */
+function coversSame(a: LabelShape, b: LabelShape): boolean {
+  const [ours, theirs] = [a.erasers ?? [], b.erasers ?? []]
+  if (ours.length !== theirs.length) return false
+  if (!ours.every((eraser, i) => eraser.points === theirs[i]?.points && eraser.radius === theirs[i]?.radius))
+    return false
+  if (a.kind === 'click') return b.kind === 'click' && a.pixel.x === b.pixel.x && a.pixel.y === b.pixel.y
+  if (a.kind === 'stroke') return b.kind === 'stroke' && a.points === b.points && a.radius === b.radius
+  return b.kind === 'spans' && a.spans === b.spans
 }
 
-function pushEdges(edges: number[], y: number, runs: readonly number[]): void {
-  for (let i = 0; i < runs.length; i += 2) edges.push(runs[i] as number, y, runs[i + 1] as number, y)
+/** Whether something of the rectangle, or of a mark around it, is on the stage. */
+function isInSight(bounds: Rect, frame: Frame): boolean {
+  const { viewport, stage } = frame
+  const left = bounds.x * viewport.scale + viewport.originX
+  const top = bounds.y * viewport.scale + viewport.originY
+  return (
+    left < stage.width + MARK_REACH &&
+    top < stage.height + MARK_REACH &&
+    left + bounds.width * viewport.scale > -MARK_REACH &&
+    top + bounds.height * viewport.scale > -MARK_REACH
+  )
 }
 
 interface Drawn {
+  readonly shape: LabelShape
   readonly fill: Path2D
   readonly edges: Path2D
-  readonly isEmpty: boolean
+  /** In image pixels; null when no pixel is left. */
+  readonly bounds: Rect | null
 }
 
 /** Clicks as hollow marks around their pixel, strokes and masks as translucent areas of exactly their pixels. */
@@ -99,18 +103,26 @@ export class LabelsLayer implements Layer {
   opacity = 1
   private shapes: readonly LabelShape[] = []
   private image: Size = { width: 0, height: 0 }
-  private drawn = new WeakMap<LabelShape, Drawn>()
+  /** Shape id -> what was worked out for it. */
+  private drawn = new Map<string, Drawn>()
   private hatching: CanvasPattern | null = null
+  private readonly marks = new ClickMarks()
 
   setImageSize(image: Size): void {
     if (image.width === this.image.width && image.height === this.image.height) return
     this.image = image
-    this.drawn = new WeakMap()
+    this.drawn.clear()
   }
 
   /** @param shapes the later ones lie on top */
   setShapes(shapes: readonly LabelShape[]): void {
     this.shapes = shapes
+    const kept = new Map<string, Drawn>()
+    for (const shape of shapes) {
+      const drawn = this.drawn.get(shape.id)
+      if (drawn !== undefined && coversSame(drawn.shape, shape)) kept.set(shape.id, drawn)
+    }
+    this.drawn = kept
   }
 
   draw(context: CanvasRenderingContext2D, frame: Frame): void {
@@ -119,8 +131,8 @@ export class LabelsLayer implements Layer {
   }
 
   private drawArea(context: CanvasRenderingContext2D, frame: Frame, shape: LabelShape): void {
-    const { fill, edges, isEmpty } = this.paths(shape)
-    if (isEmpty) return
+    const { fill, edges, bounds } = this.paths(shape)
+    if (bounds === null || !isInSight(bounds, frame)) return
     const { scale, originX, originY } = frame.viewport
     const opacity = context.globalAlpha
     context.save()
@@ -141,37 +153,14 @@ export class LabelsLayer implements Layer {
   }
 
   private drawClick(context: CanvasRenderingContext2D, frame: Frame, shape: ClickShape): void {
-    if ((shape.erasers?.length ?? 0) > 0 && this.paths(shape).isEmpty) return
-    const { scale } = frame.viewport
+    if ((shape.erasers?.length ?? 0) > 0 && this.paths(shape).bounds === null) return
+    if (!isInSight({ ...shape.pixel, width: 1, height: 1 }, frame)) return
     const corner = frame.viewport.toScreen(imagePoint(shape.pixel.x, shape.pixel.y))
-    const reach = 24 + scale
-    if (corner.x < -reach || corner.y < -reach) return
-    if (corner.x > frame.stage.width + reach || corner.y > frame.stage.height + reach) return
-
-    context.beginPath()
-    if (scale >= 10) {
-      context.rect(corner.x - 2, corner.y - 2, scale + 4, scale + 4)
-    } else {
-      // The hole is never smaller than the pixel, nor than what an eye can look through.
-      const radius = Math.max(5, scale * 0.71 + 2.5)
-      context.arc(corner.x + scale / 2, corner.y + scale / 2, radius, 0, 2 * Math.PI)
-    }
-    // Black, white and the class colour, one inside the other: some of them stands out on any picture.
-    context.strokeStyle = 'rgba(0, 0, 0, 0.75)'
-    context.lineWidth = 5
-    context.stroke()
-    context.strokeStyle = '#ffffff'
-    context.lineWidth = 3.5
-    context.stroke()
-    context.strokeStyle = shape.colour ?? VOID_GREY
-    context.lineWidth = 2
-    if (shape.colour === null) context.setLineDash([3, 2])
-    context.stroke()
-    context.setLineDash([])
+    this.marks.draw(context, frame, corner, shape.colour)
   }
 
   private paths(shape: LabelShape): Drawn {
-    const kept = this.drawn.get(shape)
+    const kept = this.drawn.get(shape.id)
     if (kept !== undefined) return kept
     const spans = shapeSpans(shape, this.image)
     const fill = new Path2D()
@@ -184,8 +173,8 @@ export class LabelsLayer implements Layer {
       edges.moveTo(lines[i] as number, lines[i + 1] as number)
       edges.lineTo(lines[i + 2] as number, lines[i + 3] as number)
     }
-    const drawn = { fill, edges, isEmpty: spans.length === 0 }
-    this.drawn.set(shape, drawn)
+    const drawn = { shape, fill, edges, bounds: boundsOf(spans) }
+    this.drawn.set(shape.id, drawn)
     return drawn
   }
 
