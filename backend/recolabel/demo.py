@@ -22,6 +22,7 @@ WIDTH, HEIGHT = 480, 360
 CLASS_NAMES = ("meadow", "water", "path", "tree", "flowers")
 CLASS_COLOURS = ("#8bc34a", "#2979ff", "#ffb74d", "#00695c", "#e91e63")
 PROJECT_NAME = "Demo: landscapes"
+COUNT = 24
 MEADOW, WATER, PATH, TREE, FLOWERS = range(5)
 
 Plane = npt.NDArray[np.float32]
@@ -67,7 +68,7 @@ def make_scene(rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], LabelMa
     return (canvas.colours.clip(0, 1) * 255).round().astype(np.uint8), canvas.label_map
 
 
-def make_demo(folder: Path, count: int = 24, seed: int = 0) -> None:
+def make_demo(folder: Path, count: int = COUNT, seed: int = 0) -> None:
     """Write `images/*.jpg`, `masks/*.png` and `classes.txt`; the same seed gives the same scenes.
 
     Args:

@@ -174,7 +174,12 @@ class _Broker:
                 self._adopted = True
                 return _socket_url(path)
             path.unlink()
-        self._kept = _Kept("broker", _valkey_command(binary, path), dict(os.environ), _signal_number("SIGKILL"))
+        self._kept = _Kept(
+            "broker",
+            _valkey_command(binary, path, self._run / "valkey.log"),
+            dict(os.environ),
+            _signal_number("SIGKILL"),
+        )
         self._kept.keep()
         deadline = time.monotonic() + _BROKER_SECONDS
         while not answers(path):
@@ -239,7 +244,7 @@ def _socket_url(path: Path) -> str:
     return f"redis+socket://{quote(str(path))}"
 
 
-def _valkey_command(binary: Path, path: Path) -> list[str]:
+def _valkey_command(binary: Path, path: Path, log: Path) -> list[str]:
     options = {
         "port": "0",
         "unixsocket": str(path),
@@ -249,6 +254,7 @@ def _valkey_command(binary: Path, path: Path) -> list[str]:
         "appendonly": "no",
         "daemonize": "no",
         "loglevel": "warning",
+        "logfile": str(log.absolute()),
         "maxmemory": "64mb",  # bells without content: more of them would be a mistake
         "maxmemory-policy": "noeviction",
     }

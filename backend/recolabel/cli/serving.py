@@ -128,7 +128,7 @@ def _run(settings: Settings, *, beside: bool, demo: bool, browser: bool, as_json
         stack.callback(settings.address_file.unlink, missing_ok=True)
         ending.by_server()
         server.run(sockets=[listener])
-        ready.wait()
+        ready.end()
         if not server.started:
             raise RecolabelError("The server could not start; the log above says why.")
 
@@ -210,12 +210,17 @@ class _Ready:
         self._settings, self._url, self._token = settings, url, token
         self._as_json, self._browser, self._painter = as_json, browser, painter
         self._thread = threading.Thread(target=self._run, name="ready", daemon=True)
+        self._ending = threading.Event()
         self.afterwards: Callable[[], None] | None = None
 
     def begin(self) -> None:
         self._thread.start()
 
-    def wait(self) -> None:
+    def end(self) -> None:
+        """The server has stopped: whatever is not done yet stays undone."""
+        self._ending.set()
+        if self._painter is not None:
+            self._painter.kill()
         if self._thread.is_alive():
             self._thread.join(10)
 
@@ -227,7 +232,10 @@ class _Ready:
                 remark("Making the demo project ...")
                 _import_demo(self._painter, self._url, self._token)
         except (RecolabelError, OSError) as error:
-            remark(f"recolabel: {error.sentence if isinstance(error, RecolabelError) else error}")
+            if not self._ending.is_set():
+                remark(f"recolabel: {error.sentence if isinstance(error, RecolabelError) else error}")
+        if self._ending.is_set():
+            return
         if self._as_json:
             document({"url": self._url, "address": address, "data": str(self._settings.data.absolute())})
         else:
@@ -259,12 +267,16 @@ def _open_browser(address: str) -> None:
 
 @contextlib.contextmanager
 def _demo_painter(store: Store) -> Iterator[subprocess.Popen[bytes] | None]:
-    """Paint the demo pictures beside the start of the server; None when the project is there already."""
-    from recolabel.demo import PROJECT_NAME
+    """Paint the demo pictures beside the start of the server; None when the project is there already.
 
-    if any(project.name == PROJECT_NAME for project in store.projects.list()):
-        yield None
-        return
+    A project without a label and with too few images comes from a start that was interrupted: it is filled up.
+    """
+    from recolabel.demo import COUNT, PROJECT_NAME
+
+    for project in store.projects.list():
+        if project.name == PROJECT_NAME and (project.label_count or project.image_count >= COUNT):
+            yield None
+            return
     with tempfile.TemporaryDirectory(prefix="recolabel-demo-") as folder:
         painter = subprocess.Popen(
             [sys.executable, "-m", "recolabel.demo", folder], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
@@ -289,5 +301,6 @@ def _import_demo(painter: subprocess.Popen[bytes], url: str, token: str) -> None
         raise RecolabelError("The demo pictures could not be made.")
     classes = [NewLabelClass(name=n, colour=c) for n, c in zip(CLASS_NAMES, CLASS_COLOURS, strict=True)]
     with Client(url, token) as client:
-        project = client.create_project(NewProject(name=PROJECT_NAME, classes=classes))
+        made = [project for project in client.projects() if project.name == PROJECT_NAME]
+        project = made[0] if made else client.create_project(NewProject(name=PROJECT_NAME, classes=classes))
         import_images(client, project, folder / "images", Report())
