@@ -91,9 +91,32 @@ function isInSight(bounds: Rect, frame: Frame): boolean {
 interface Drawn {
   readonly shape: LabelShape
   readonly fill: Path2D
-  readonly edges: Path2D
+  readonly edges: readonly number[]
   /** In image pixels; null when no pixel is left. */
   readonly bounds: Rect | null
+  /** The edges as wide as they are drawn at one scale; remade when the scale changes. */
+  borders: { readonly scale: number; readonly dark: Path2D; readonly coloured: Path2D } | null
+}
+
+/** Edges as filled rectangles: many times faster than stroking as many short lines. */
+function bordersAt(drawn: Drawn, scale: number): NonNullable<Drawn['borders']> {
+  if (drawn.borders?.scale !== scale) {
+    drawn.borders = { scale, dark: border(drawn.edges, 1.25 / scale), coloured: border(drawn.edges, 0.625 / scale) }
+  }
+  return drawn.borders
+}
+
+/** @param reach how far the border goes to each side of its edges, in image pixels */
+function border(edges: readonly number[], reach: number): Path2D {
+  const path = new Path2D()
+  for (let i = 0; i < edges.length; i += 4) {
+    const x = edges[i] as number
+    const y = edges[i + 1] as number
+    const width = (edges[i + 2] as number) - x + 2 * reach
+    const height = (edges[i + 3] as number) - y + 2 * reach
+    path.rect(x - reach, y - reach, width, height)
+  }
+  return path
 }
 
 /** Clicks as hollow marks around their pixel, strokes and masks as translucent areas of exactly their pixels. */
@@ -131,24 +154,22 @@ export class LabelsLayer implements Layer {
   }
 
   private drawArea(context: CanvasRenderingContext2D, frame: Frame, shape: LabelShape): void {
-    const { fill, edges, bounds } = this.paths(shape)
-    if (bounds === null || !isInSight(bounds, frame)) return
+    const paths = this.paths(shape)
+    if (paths.bounds === null || !isInSight(paths.bounds, frame)) return
     const { scale, originX, originY } = frame.viewport
+    const borders = bordersAt(paths, scale)
     const opacity = context.globalAlpha
     context.save()
     context.translate(originX, originY)
     context.scale(scale, scale)
     context.globalAlpha = opacity * 0.45
     context.fillStyle = shape.colour ?? this.hatched(context, scale)
-    context.fill(fill)
+    context.fill(paths.fill)
     context.globalAlpha = opacity
-    context.lineCap = 'square'
-    context.strokeStyle = 'rgba(0, 0, 0, 0.55)'
-    context.lineWidth = 2.5 / scale
-    context.stroke(edges)
-    context.strokeStyle = shape.colour ?? VOID_GREY
-    context.lineWidth = 1.25 / scale
-    context.stroke(edges)
+    context.fillStyle = 'rgba(0, 0, 0, 0.55)'
+    context.fill(borders.dark)
+    context.fillStyle = shape.colour ?? VOID_GREY
+    context.fill(borders.coloured)
     context.restore()
   }
 
@@ -167,13 +188,7 @@ export class LabelsLayer implements Layer {
     for (let i = 0; i < spans.length; i += 3) {
       fill.rect(spans[i + 1] as number, spans[i] as number, spans[i + 2] as number, 1)
     }
-    const edges = new Path2D()
-    const lines = outline(spans)
-    for (let i = 0; i < lines.length; i += 4) {
-      edges.moveTo(lines[i] as number, lines[i + 1] as number)
-      edges.lineTo(lines[i + 2] as number, lines[i + 3] as number)
-    }
-    const drawn = { shape, fill, edges, bounds: boundsOf(spans) }
+    const drawn: Drawn = { shape, fill, edges: outline(spans), bounds: boundsOf(spans), borders: null }
     this.drawn.set(shape.id, drawn)
     return drawn
   }
