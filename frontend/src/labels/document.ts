@@ -126,8 +126,15 @@ export function pixelsOf(label: HeldLabel, size: Size): Map<number, ClassOrVoid>
   return pixels
 }
 
-/** What is said about every labelled pixel: later wins for one annotator, two who differ make void. */
-export function saidPixels(labels: readonly HeldLabel[], size: Size): Map<number, ClassOrVoid> {
+/** What is said about every labelled pixel: later wins for one annotator, two who differ make void.
+ *
+ * @param speaks whether a class still says something; a retired one covers its annotator's earlier labels and is silent.
+ */
+export function saidPixels(
+  labels: readonly HeldLabel[],
+  size: Size,
+  speaks: (classUid: Id) => boolean,
+): Map<number, ClassOrVoid> {
   const byAnnotator = new Map<string, Map<number, ClassOrVoid>>()
   for (const label of labels) {
     const said = byAnnotator.get(label.annotatorId) ?? new Map<number, ClassOrVoid>()
@@ -137,6 +144,7 @@ export function saidPixels(labels: readonly HeldLabel[], size: Size): Map<number
   const all = new Map<number, ClassOrVoid>()
   for (const said of byAnnotator.values()) {
     for (const [index, classUid] of said) {
+      if (classUid !== VOID && !speaks(classUid)) continue
       const other = all.get(index)
       all.set(index, other !== undefined && other !== classUid ? VOID : classUid)
     }
@@ -150,7 +158,7 @@ export function saidPixels(labels: readonly HeldLabel[], size: Size): Map<number
  */
 export function labelMap(labels: readonly HeldLabel[], size: Size, classIndex: ReadonlyMap<Id, number>): Uint8Array {
   const map = new Uint8Array(size.width * size.height).fill(MAP_UNLABELLED)
-  for (const [index, classUid] of saidPixels(labels, size)) {
+  for (const [index, classUid] of saidPixels(labels, size, (classUid) => classIndex.has(classUid))) {
     map[index] = classUid === VOID ? MAP_VOID : (classIndex.get(classUid) ?? MAP_UNLABELLED)
   }
   return map

@@ -9,14 +9,13 @@ export const PALETTE: readonly string[] = [
   '#56b4e9',
   '#d55e00',
   '#f0e442',
-  '#7b3fb5',
+  '#8b1a2b',
   '#8c510a',
   '#a6d96a',
   '#00429d',
   '#f4a7b9',
   '#1f5f3f',
   '#b8a1ff',
-  '#8b1a2b',
   '#33d6c0',
 ]
 

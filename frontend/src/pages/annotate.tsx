@@ -11,12 +11,14 @@ import {
   click,
   image,
   imageProblem,
+  isReady,
+  labelCountHere,
   openImage,
   redo,
   swapClass,
   undo,
 } from '../state/annotation'
-import { loadNeighbours, neighbourOf, neighbours } from '../state/imageList'
+import { expectMoreNeighbours, forgetNeighbours, loadNeighbours, neighbourOf, setLabelCount } from '../state/imageList'
 import { go } from '../state/location'
 import { watchMaps } from '../state/maps'
 import { notify } from '../state/notices'
@@ -63,10 +65,11 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
   }, [projectId, imageId])
 
   useEffect(() => {
-    neighbours.value = []
+    forgetNeighbours()
     forgetAllQuestions()
     // Guesses of an older map would mislead; the question on screen stays.
     const stop = whenHinted((hint) => {
+      if (hint.kind === 'images') expectMoreNeighbours()
       if (hint.kind === 'map' || hint.kind === 'version') forgetAhead()
     }, forgetAhead)
     return () => {
@@ -82,8 +85,12 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
     void loadNeighbours(projectId, open)
   })
 
-  const showNextImage = (step: 1 | -1) => {
-    const next = neighbourOf(imageId, step)
+  useSignalEffect(() => {
+    if (isReady.value && image.value !== null) setLabelCount(image.value.image_id, labelCountHere.value)
+  })
+
+  const showNextImage = async (step: 1 | -1) => {
+    const next = await neighbourOf(imageId, step)
     if (next === null) return
     leaveQuestions()
     go({ page: 'annotate', projectId, imageId: next.image_id })
@@ -179,9 +186,9 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
       case 'label.acceptPrediction':
         return acceptPrediction()
       case 'image.next':
-        return showNextImage(1)
+        return void showNextImage(1)
       case 'image.previous':
-        return showNextImage(-1)
+        return void showNextImage(-1)
       case 'question.next':
         return askNext()
       case 'question.previous':
@@ -259,7 +266,7 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
           <QuestionBar onAccept={acceptGuess} onVoid={() => answer(VOID)} onNext={askNext} onLeave={leaveQuestions} />
           <StageFoot />
         </div>
-        <Filmstrip onPrevious={() => showNextImage(-1)} onNext={() => showNextImage(1)} />
+        <Filmstrip onPrevious={() => void showNextImage(-1)} onNext={() => void showNextImage(1)} />
         <div class="side right">
           <ModelPanel />
           <OverlayPanel />

@@ -177,7 +177,7 @@ function CreateDialog({ onClose }: { onClose: () => void }) {
           {mistake}
         </p>
         <div class="dialog-actions">
-          <button type="submit" class="button primary tall" data-testid="save-project" disabled={isBusy}>
+          <button type="submit" class="button primary tall" data-testid="create-project-submit" disabled={isBusy}>
             Create project
           </button>
         </div>

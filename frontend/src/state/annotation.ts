@@ -2,7 +2,7 @@
 
 import { computed, signal } from '@preact/signals'
 import { images as imageApi, labels as labelApi } from '../api/client'
-import type { ClassOrVoid, Hint, Id, ImageInfo, LabelEvent, StoredEvent } from '../api/types'
+import type { Ack, ClassOrVoid, Hint, Id, ImageInfo, LabelEvent, StoredEvent } from '../api/types'
 import {
   countByClass,
   entriesOf,
@@ -27,13 +27,15 @@ export const imageProblem = signal<string | null>(null)
 const stored = signal<readonly StoredEvent[]>([])
 const pending = signal<readonly LabelEvent[]>([])
 const areLabelsLoaded = signal(false)
+/** Picture and labels are there: undo and redo know what there is to take back. */
+export const isReady = computed(() => image.value !== null && areLabelsLoaded.value)
 /** Up to here the log was fetched; acknowledged events of ours may lie beyond, with others' between them. */
 let fetchedSeq = 0
 
 const annotatorId = computed(() => me.value?.user_id ?? '')
 const entries = computed(() => {
   const open = image.value
-  if (open === null || !areLabelsLoaded.value) return []
+  if (open === null) return []
   return entriesOf(stored.value, pending.value, annotatorId.value, open.sha256)
 })
 
@@ -43,8 +45,11 @@ export const redoable = computed(() => redoTarget(entries.value, annotatorId.val
 const size = computed(() => ({ width: image.value?.width ?? 0, height: image.value?.height ?? 0 }))
 /** Labels of this image per class. */
 export const countsHere = computed(() => countByClass(heldLabels.value, size.value))
+export const labelCountHere = computed(() => [...countsHere.value.values()].reduce((sum, count) => sum + count, 0))
 /** What is said about each labelled pixel, y * width + x -> class or void. */
-export const said = computed(() => saidPixels(heldLabels.value, size.value))
+export const said = computed(() =>
+  saidPixels(heldLabels.value, size.value, (classUid) => classes.value.some((one) => one.class_uid === classUid)),
+)
 
 /** The class that the next click says. */
 const chosen = signal<ClassOrVoid | null>(null)
@@ -156,7 +161,7 @@ function takeHint(hint: Hint, imageId: Id): void {
 
 function takeAcks(
   events: readonly LabelEvent[],
-  acks: readonly { event_id: Id; fate: string; seq: number | null; reason: string | null }[],
+  acks: readonly Ack[],
   imageId: Id,
 ): void {
   const byId = new Map(events.map((event) => [event.event_id, event]))
@@ -168,7 +173,7 @@ function takeAcks(
     if (ack.fate === 'refused') {
       refused.add(ack.event_id)
       notify('error', ack.reason ?? 'The server refused a label.')
-    } else if (ack.seq !== null) {
+    } else if (ack.seq != null) {
       rows.push({ seq: ack.seq, annotator_id: annotatorId.value, server_time: event.client_time, event })
     }
   }
@@ -179,7 +184,7 @@ function takeAcks(
 /** Show what was said at once, and bring it on its way. */
 function say(statement: Statement): void {
   const open = image.value
-  if (open === null || !areLabelsLoaded.value) return
+  if (open === null) return
   const event = makeEvent(statement, open)
   pending.value = [...pending.value, event]
   keep(event).catch(report)

@@ -61,22 +61,53 @@ export const neighbours = signal<readonly ImageInfo[]>([])
 const BEFORE = 24
 const AROUND = 64
 
+/** Whether the window reaches the project's first and last image. */
+let reach = { isStart: false, isEnd: false }
+const NEAR_EDGE = 4
+
+let loadingNeighbours: Promise<void> = Promise.resolve()
+
 /** Load the window around an image unless it is there already. */
-export async function loadNeighbours(projectId: Id, image: ImageInfo): Promise<void> {
+export function loadNeighbours(projectId: Id, image: ImageInfo): Promise<void> {
+  loadingNeighbours = loadingNeighbours.then(() => loadWindow(projectId, image))
+  return loadingNeighbours
+}
+
+async function loadWindow(projectId: Id, image: ImageInfo): Promise<void> {
   const at = neighbours.value.findIndex((one) => one.image_id === image.image_id)
-  const isWellInside = at > 4 && at < neighbours.value.length - 5
-  if (isWellInside) return
+  const hasBefore = reach.isStart || at > NEAR_EDGE
+  const hasAfter = reach.isEnd || at < neighbours.value.length - 1 - NEAR_EDGE
+  if (at >= 0 && hasBefore && hasAfter) return
   try {
-    const after = image.position - BEFORE
-    const page = await imageApi.page(projectId, after > 0 ? after : null, AROUND)
+    const after = image.position > BEFORE ? image.position - BEFORE : null
+    const page = await imageApi.page(projectId, after, AROUND)
     neighbours.value = page.images
+    reach = { isStart: after === null, isEnd: page.next_after === null }
   } catch (error) {
     report(error)
   }
 }
 
+export function forgetNeighbours(): void {
+  neighbours.value = []
+  reach = { isStart: false, isEnd: false }
+}
+
+/** Images came: there may be more behind the window's end. */
+export function expectMoreNeighbours(): void {
+  reach = { ...reach, isEnd: false }
+}
+
+/** The strip shows what was just done without asking the server again. */
+export function setLabelCount(imageId: Id, count: number): void {
+  const known = neighbours.value.find((one) => one.image_id === imageId)
+  if (known === undefined || known.label_count === count) return
+  neighbours.value = neighbours.value.map((one) => (one === known ? { ...one, label_count: count } : one))
+}
+
 /** The image `step` places away in the filmstrip, or null at the ends. */
-export function neighbourOf(imageId: Id, step: 1 | -1): ImageInfo | null {
+export async function neighbourOf(imageId: Id, step: 1 | -1): Promise<ImageInfo | null> {
+  await loadingNeighbours
   const at = neighbours.value.findIndex((one) => one.image_id === imageId)
   return at < 0 ? null : (neighbours.value[at + step] ?? null)
 }

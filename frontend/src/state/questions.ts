@@ -81,15 +81,17 @@ export function forgetAllQuestions(): void {
 }
 
 function fetchAhead(projectId: Id, imageId: Id | null): Promise<string | null> {
-  fetching ??= questionApi
+  if (fetching !== null) return fetching
+  const coming = questionApi
     .next(projectId, imageId, AHEAD)
     .then((page) => {
       const waiting = new Set(queue.map((one) => one.question_id))
       for (const one of stillOpen(page.questions, settledIds)) if (!waiting.has(one.question_id)) queue.push(one)
-      return page.note
+      return page.note ?? null
     })
     .finally(() => {
       fetching = null
     })
-  return fetching
+  fetching = coming
+  return coming
 }

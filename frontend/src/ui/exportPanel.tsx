@@ -16,16 +16,17 @@ export function ExportPanel({ projectId }: { projectId: Id }) {
         <code>labelmap.txt</code> and <code>classes.txt</code>.
       </p>
       <div class="stack">
-        <a
-          class="button primary"
-          data-testid="export-masks"
-          data-content="merged"
-          href={projectApi.exportAddress(projectId, 'indexed-png', 'merged')}
-          download
-        >
-          <DownloadIcon />
-          Masks: predictions with your labels
-        </a>
+        <div data-testid="export-masks">
+          <a
+            class="button primary wide"
+            data-testid="export-masks-merged"
+            href={projectApi.exportAddress(projectId, 'indexed-png', 'merged')}
+            download
+          >
+            <DownloadIcon />
+            Masks: predictions with your labels
+          </a>
+        </div>
         <a
           class="button"
           data-testid="export-masks-predictions"

@@ -1,6 +1,6 @@
 import { useEffect, useRef } from 'preact/hooks'
 import { images as imageApi } from '../api/client'
-import { countsHere, image } from '../state/annotation'
+import { image } from '../state/annotation'
 import { neighbours } from '../state/imageList'
 import { LeftIcon, RightIcon } from './icons'
 import { Link } from './link'
@@ -34,7 +34,7 @@ export function Filmstrip({ onPrevious, onNext }: FilmstripProps) {
       </button>
       <ul ref={list}>
         {shown.map((one) => {
-          const count = one.image_id === openId ? labelsHere() : one.label_count
+          const count = one.label_count
           return (
             <li key={one.image_id}>
               <Link
@@ -62,10 +62,4 @@ export function Filmstrip({ onPrevious, onNext }: FilmstripProps) {
       </button>
     </nav>
   )
-}
-
-function labelsHere(): number {
-  let sum = 0
-  for (const count of countsHere.value.values()) sum += count
-  return sum
 }

@@ -86,7 +86,7 @@ function JobProgress({ job }: { job: Job }) {
         <span class="cut" title={state}>
           {state}
         </span>
-        {eta_seconds !== null && <span class="faint number">{duration(eta_seconds)} left</span>}
+        {eta_seconds != null && <span class="faint number">{duration(eta_seconds)} left</span>}
       </div>
       <div
         class={isMeasured ? 'bar' : 'bar busy'}
@@ -102,7 +102,7 @@ function JobProgress({ job }: { job: Job }) {
         <span>{isMeasured ? `${unit} ${done.toLocaleString('en')} of ${total.toLocaleString('en')}` : ''}</span>
         {job.attempt > 1 && <span>attempt {job.attempt}</span>}
       </div>
-      {job.kind === 'train' && losses !== null && (
+      {job.kind === 'train' && losses != null && (
         <dl class="losses number" aria-label="Losses">
           <Loss name="supervised" value={losses.supervised} />
           <Loss name="pseudo" value={losses.pseudo} />
@@ -113,11 +113,11 @@ function JobProgress({ job }: { job: Job }) {
   )
 }
 
-function Loss({ name, value }: { name: string; value: number | null }) {
+function Loss({ name, value }: { name: string; value: number | null | undefined }) {
   return (
     <div>
       <dt>{name}</dt>
-      <dd>{value === null ? '–' : value.toFixed(3)}</dd>
+      <dd>{value == null ? '–' : value.toFixed(3)}</dd>
     </div>
   )
 }

@@ -4,7 +4,18 @@ import type { ClassOrVoid } from '../api/types'
 import { Editor, type LabelShape } from '../canvas/editor'
 import type { HeldLabel } from '../labels/document'
 import { VOID } from '../labels/events'
-import { activeClass, chooseClass, click, erase, heldLabels, image, picture, saidAt, stroke } from '../state/annotation'
+import {
+  activeClass,
+  chooseClass,
+  click,
+  erase,
+  heldLabels,
+  image,
+  isReady,
+  picture,
+  saidAt,
+  stroke,
+} from '../state/annotation'
 import { overlay } from '../state/maps'
 import { preferences } from '../state/preferences'
 import { classesByUid, colourOfClass } from '../state/project'
@@ -137,6 +148,13 @@ export function Stage() {
       uncertaintyMode,
       threshold,
     })
+  })
+  useSignalEffect(() => {
+    // Says to tests, as the editor's own attributes do, what is on the stage and ready for hands.
+    const shown = element.current
+    if (shown === null) return
+    if (isReady.value && image.value !== null) shown.dataset.imageId = image.value.image_id
+    else delete shown.dataset.imageId
   })
   useSignalEffect(() => editor.value?.setTool(tool.value))
   useSignalEffect(() => {
