@@ -159,11 +159,7 @@ function takeHint(hint: Hint, imageId: Id): void {
   if (hint.kind === 'labels' && hint.image_id === imageId && hint.client_id !== clientId) void fetchLabels(imageId)
 }
 
-function takeAcks(
-  events: readonly LabelEvent[],
-  acks: readonly Ack[],
-  imageId: Id,
-): void {
+function takeAcks(events: readonly LabelEvent[], acks: readonly Ack[], imageId: Id): void {
   const byId = new Map(events.map((event) => [event.event_id, event]))
   const rows: StoredEvent[] = []
   const refused = new Set<Id>()
