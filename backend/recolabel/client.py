@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx2
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from recolabel.contract import CONTRACT_VERSION
 from recolabel.contract.images import ImageInfo, ImageMap, ImagePage, UploadResult
@@ -157,7 +157,7 @@ class Client:
     def add_image(self, project_id: str, name: str, content: bytes | Path) -> UploadResult:
         """Upload one file; a path is streamed. The same pixels twice are one image."""
         response = self._upload("PUT", f"/projects/{project_id}/images", content, params={"name": name})
-        return UploadResult.model_validate_json(response.content)
+        return self._read(UploadResult, response.content)
 
     def images(self, project_id: str, *, after: int | None = None, limit: int = 500) -> ImagePage:
         """A window of the images in order of import; `after` is the `next_after` of the page before."""
@@ -183,7 +183,7 @@ class Client:
 
     def replace_image(self, image_id: str, content: bytes | Path) -> ImageInfo:
         """Give an image other pixels. Labels of the old pixels no longer hold."""
-        return ImageInfo.model_validate_json(self._upload("PUT", f"/images/{image_id}/file", content).content)
+        return self._read(ImageInfo, self._upload("PUT", f"/images/{image_id}/file", content).content)
 
     def image_file(self, image_id: str) -> bytes:
         """The canonical pixels as JPEG, PNG or WebP: what the browser draws and the worker trains on."""
@@ -249,11 +249,11 @@ class Client:
     def start_training(self, project_id: str, new: NewTraining) -> tuple[Job, bool]:
         """Start a training, or find the one that is active: (job, whether it is new)."""
         response = self._request("POST", f"/projects/{project_id}/jobs", content=_json(new))
-        return Job.model_validate_json(response.content), response.status_code == 201
+        return self._read(Job, response.content), response.status_code == 201
 
     def cancel(self, job_id: str) -> Job:
         """Ask a job to stop."""
-        return Job.model_validate_json(self._request("POST", f"/jobs/{job_id}/cancel").content)
+        return self._read(Job, self._request("POST", f"/jobs/{job_id}/cancel").content)
 
     def model_versions(self, project_id: str) -> list[ModelVersion]:
         """The project's trained networks, newest first."""
@@ -288,7 +288,7 @@ class Client:
             for line in response.iter_lines():
                 field, _, value = line.partition(":")
                 if field == "data" and value:
-                    yield Update.model_validate_json(value)
+                    yield self._read(Update, value)
 
     # --- the worker's door ------------------------------------------------------------------------------------
 
@@ -296,7 +296,7 @@ class Client:
         """Ask for a job: the one that was rung for, or any. None when there is nothing to do."""
         claim = Claim(worker_id=worker_id, contract_version=CONTRACT_VERSION, job_id=job_id)
         response = self._request("POST", "/leases", content=_json(claim))
-        return None if response.status_code == 204 else Lease.model_validate_json(response.content)
+        return None if response.status_code == 204 else self._read(Lease, response.content)
 
     def renew(self, job_id: str, fence: int, progress: Progress | None = None) -> RenewalReply:
         """Keep a lease and say how far the job is.
@@ -308,7 +308,7 @@ class Client:
 
     def inputs(self, job_id: str, fence: int) -> JobInputs:
         """What the job works on."""
-        return JobInputs.model_validate_json(self._request("GET", f"/leases/{job_id}/inputs", fence=fence).content)
+        return self._read(JobInputs, self._request("GET", f"/leases/{job_id}/inputs", fence=fence).content)
 
     def label_map(self, job_id: str, fence: int, image_id: str) -> bytes:
         """PNG of an image's labels at the job's log position; values are class indices of its snapshot."""
@@ -330,11 +330,11 @@ class Client:
 
     def open_image(self, job_id: str, fence: int) -> OpenImage:
         """The image of the job's project that a person looks at."""
-        return OpenImage.model_validate_json(self._request("GET", f"/leases/{job_id}/open-image", fence=fence).content)
+        return self._read(OpenImage, self._request("GET", f"/leases/{job_id}/open-image", fence=fence).content)
 
     def next_image(self, job_id: str, fence: int) -> NextImage:
         """The image that a predict job should draw next."""
-        return NextImage.model_validate_json(self._request("POST", f"/leases/{job_id}/next-image", fence=fence).content)
+        return self._read(NextImage, self._request("POST", f"/leases/{job_id}/next-image", fence=fence).content)
 
     def add_map(self, job_id: str, fence: int, upload: MapUpload) -> ImageMap:
         """Publish a prediction for one image; its planes are uploaded with `put_blob` before."""
@@ -346,7 +346,7 @@ class Client:
 
     def finish(self, job_id: str, fence: int) -> Job:
         """End a predict job."""
-        return Job.model_validate_json(self._request("POST", f"/leases/{job_id}/finish", fence=fence).content)
+        return self._read(Job, self._request("POST", f"/leases/{job_id}/finish", fence=fence).content)
 
     def fail(self, job_id: str, fence: int, failure: Failure) -> Job:
         """Give a job back undone; with `retry` it is queued again while attempts are left."""
@@ -354,18 +354,33 @@ class Client:
 
     # --- how all of them speak --------------------------------------------------------------------------------
 
+    def _read(self, kind: type[_Model], content: bytes | str) -> _Model:
+        with self._expecting_ours():
+            return kind.model_validate_json(content)
+
+    @contextmanager
+    def _expecting_ours(self) -> Iterator[None]:
+        try:
+            yield
+        except ValidationError as error:
+            raise ServerUnreachable(
+                f"What answers at {self.url} is not a ReCoLabel server, or it is one of another version."
+            ) from error
+
     def _get(self, path: str, kind: type[_Model], **params: object) -> _Model:
-        return kind.model_validate_json(self._request("GET", path, params=params).content)
+        return self._read(kind, self._request("GET", path, params=params).content)
 
     def _get_list(self, path: str, kind: type[_Model], **params: object) -> list[_Model]:
         adapter: TypeAdapter[list[_Model]] = TypeAdapter(list[kind])  # type: ignore[valid-type]
-        return adapter.validate_json(self._request("GET", path, params=params).content)
+        content = self._request("GET", path, params=params).content
+        with self._expecting_ours():
+            return adapter.validate_json(content)
 
     def _get_bytes(self, path: str) -> bytes:
         return self._request("GET", path).content
 
     def _send(self, method: str, path: str, body: BaseModel, kind: type[_Model], fence: int | None = None) -> _Model:
-        return kind.model_validate_json(self._request(method, path, content=_json(body), fence=fence).content)
+        return self._read(kind, self._request(method, path, content=_json(body), fence=fence).content)
 
     def _upload(
         self, method: str, path: str, content: bytes | Path, *, params: dict[str, str] | None = None, fence: int = 0
