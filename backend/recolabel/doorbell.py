@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import structlog
 
@@ -88,8 +87,8 @@ def celery_app(broker_url: str) -> Any:
     app: Any = Celery("recolabel", broker=broker_url, set_as_current=False)  # type: ignore[no-untyped-call]
     options: dict[str, object] = {"socket_timeout": _SOCKET_SECONDS, "socket_connect_timeout": _SOCKET_SECONDS}
     if broker_url.startswith("filesystem:"):
-        folder = Path(urlsplit(broker_url).path)
-        options = {"data_folder_in": str(folder), "data_folder_out": str(folder), "control_folder": str(folder)}
+        folder = unquote(urlsplit(broker_url).path)
+        options = {"data_folder_in": folder, "data_folder_out": folder, "control_folder": folder}
         app.conf.broker_url = "filesystem://"
     app.conf.update(
         task_serializer="json",

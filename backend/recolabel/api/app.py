@@ -83,6 +83,7 @@ def create_app(settings: Settings, *, store: Store | None = None, doorbell: Door
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     problems.install(app)
     app.add_middleware(problems.LastResort)

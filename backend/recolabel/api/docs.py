@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
+from pydantic.json_schema import models_json_schema
 
+from recolabel.api.problems import PROBLEM_JSON, Problem
+from recolabel.contract.updates import Update
 from recolabel.errors import NotFound
 
 _FOLDER = Path(__file__).parent / "reference"
@@ -35,4 +40,33 @@ def get_reference_file(name: str) -> Response:
 @router.get("/api/openapi.json")
 def get_openapi(request: Request) -> Response:
     """The description for machines."""
-    return JSONResponse(request.app.openapi())
+    return JSONResponse(describe(request.app))
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of the app, corrected where FastAPI tells it otherwise than it is.
+
+    Every refusal is a problem document, the token is asked for, and the feed's entries have a shape as well.
+    """
+    document = copy.deepcopy(app.openapi())
+    schemas = document["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    _, more = models_json_schema(
+        [(Problem, "serialization"), (Update, "serialization")], ref_template="#/components/schemas/{model}"
+    )
+    document["components"]["schemas"] = dict(sorted((more["$defs"] | schemas).items()))
+    refusal = {
+        "description": "A refusal: what is wrong and what to do next.",
+        "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            operation["responses"].pop("422", None)
+            operation["responses"]["default"] = refusal
+            if path.startswith("/api/"):
+                operation["security"] = [{"token": []}]
+    document["components"]["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer", "description": "The text of the data folder's token file."}
+    }
+    return document

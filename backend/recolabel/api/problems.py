@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -58,6 +59,17 @@ _EXTRA_HEADERS: dict[type[RecolabelError], dict[str, str]] = {
     errors.Busy: {"Retry-After": "1"},
     errors.NotLoggedIn: {"WWW-Authenticate": "Bearer"},
 }
+
+
+class Problem(BaseModel):
+    """Why a request was refused (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="a sentence for people: what is wrong, what is safe, what to do next")
+    code: str = Field(description="stable, for machines, e.g. image_replaced")
+    request_id: str | None = Field(default=None, description="stands in the server's log, when the fault is its own")
 
 
 def status_of(error: type[RecolabelError]) -> int:
