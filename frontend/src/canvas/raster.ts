@@ -141,20 +141,6 @@ export function area(spans: Spans): number {
   return pixels
 }
 
-export function intersects(a: Spans, b: Spans): boolean {
-  const rows = runsByRow(b)
-  for (let i = 0; i < a.length; i += 3) {
-    const runs = rows.get(a[i] as number)
-    if (runs === undefined) continue
-    const from = a[i + 1] as number
-    const to = from + (a[i + 2] as number)
-    for (let j = 0; j < runs.length; j += 2) {
-      if (from < (runs[j + 1] as number) && to > (runs[j] as number)) return true
-    }
-  }
-  return false
-}
-
 /** The pixels of `a` that are not in `b`. */
 export function subtract(a: Spans, b: Spans): Spans {
   const rows = runsByRow(b)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { area, pixelsOf, rasterStroke } from '../raster'
-import { type LabelShape, shapeSpans, shapesUnder } from './labels'
+import { type LabelShape, shapeSpans } from './labels'
 
 const IMAGE = { width: 32, height: 24 }
 const click: LabelShape = { id: 'a', kind: 'click', colour: '#0072b2', pixel: { x: 4, y: 5 } }
@@ -34,21 +34,5 @@ describe('a label on the stage', () => {
     const erasers = [{ points: [{ x: 72, y: 88 }], radius: 0 }]
 
     expect(area(shapeSpans({ ...click, erasers }, IMAGE))).toBe(0)
-  })
-
-  it('is found under a stroke that shares a pixel with it', () => {
-    expect(shapesUnder([click, line], [{ x: 70, y: 84 }], 16, IMAGE)).toEqual([click])
-    expect(
-      shapesUnder(
-        [click, line],
-        [
-          { x: 70, y: 84 },
-          { x: 70, y: 170 },
-        ],
-        0,
-        IMAGE,
-      ),
-    ).toEqual([click, line])
-    expect(shapesUnder([click, line], [{ x: 400, y: 20 }], 16, IMAGE)).toEqual([])
   })
 })

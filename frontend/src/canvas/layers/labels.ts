@@ -1,6 +1,6 @@
 import { type FixedPoint, imagePoint, type Pixel, type Rect, type Size } from '../geometry'
 import { boundsOf, outline } from '../outline'
-import { intersects, rasterClick, rasterRuns, rasterStroke, type Spans, subtract } from '../raster'
+import { rasterClick, rasterRuns, rasterStroke, type Spans, subtract } from '../raster'
 import { ClickMarks, MARK_REACH, VOID_GREY } from './clickMark'
 import type { Frame, Layer } from './layer'
 
@@ -51,17 +51,6 @@ export function shapeSpans(shape: LabelShape, image: Size): Spans {
     spans = subtract(spans, rasterStroke(eraser.points, eraser.radius, image))
   }
   return spans
-}
-
-/** The shapes that a stroke would touch, in their order. */
-export function shapesUnder(
-  shapes: readonly LabelShape[],
-  points: readonly FixedPoint[],
-  radius: number,
-  image: Size,
-): LabelShape[] {
-  const stroke = rasterStroke(points, radius, image)
-  return shapes.filter((shape) => intersects(shapeSpans(shape, image), stroke))
 }
 
 /** Whether two shapes cover the same pixels, as far as it can be told without looking at their points. */

@@ -38,9 +38,16 @@ export function composePlane(plane: Plane, region: Rect, stride: number, colours
   const { bytes } = plane
   const right = region.x + region.width
   const bottom = region.y + region.height
+  let next = 0
+  if (stride === 1) {
+    for (let y = region.y; y < bottom; y++) {
+      const end = y * plane.width + right
+      for (let at = y * plane.width + region.x; at < end; at++) out[next++] = colours[bytes[at] as number] as number
+    }
+    return
+  }
   // The middle of each stride stands for it, held inside the region at its right and lower edge.
   const middle = stride >> 1
-  let next = 0
   for (let y = region.y; y < bottom; y += stride) {
     const row = Math.min(y + middle, bottom - 1) * plane.width
     const end = row + right
