@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from recolabel.contract.labels import LabelEvent, StoredEvent
@@ -26,17 +26,54 @@ def stored_event(row: Row[Any]) -> StoredEvent:
     )
 
 
-def add_counts(connection: Connection, project_id: str, image_id: str, count: int, by_class: Mapping[str, int]) -> None:
-    """Add new labels, which hold because nothing can name them yet."""
-    _add_to_image(connection, project_id, image_id, count)
-    for class_uid, labels in by_class.items():
-        statement = upsert(schema.class_count).values(
-            image_id=image_id, class_uid=class_uid, project_id=project_id, labels=labels
-        )
+ADD_TO_CLASS = (
+    upsert(schema.class_count)
+    .values(
+        image_id=bindparam("image_id"),
+        class_uid=bindparam("class_uid"),
+        project_id=bindparam("project_id"),
+        labels=bindparam("labels"),
+    )
+    .on_conflict_do_update(
+        index_elements=["image_id", "class_uid"], set_={"labels": schema.class_count.c.labels + bindparam("labels")}
+    )
+)
+ADD_TO_IMAGE = (
+    update(schema.image)
+    .where(schema.image.c.image_id == bindparam("of_image"))
+    .values(
+        label_count=schema.image.c.label_count + bindparam("more"),
+        last_seq=func.max(schema.image.c.last_seq, bindparam("seq")),
+    )
+)
+ADD_TO_PROJECT = (
+    update(schema.project)
+    .where(schema.project.c.project_id == bindparam("of_project"))
+    .values(
+        label_count=schema.project.c.label_count + bindparam("more"),
+        label_seq=func.max(schema.project.c.label_seq, bindparam("seq")),
+    )
+)
+
+
+def add_counts(
+    connection: Connection, project_id: str, image_id: str, last_seq: int, count: int, by_class: Mapping[str, int]
+) -> None:
+    """Take events of one image into account, the newest at `last_seq`.
+
+    Args:
+        count: how many labels are among them; they hold because nothing can name them yet.
+        by_class: the same by class (or void).
+    """
+    connection.execute(ADD_TO_IMAGE, {"of_image": image_id, "more": count, "seq": last_seq})
+    connection.execute(ADD_TO_PROJECT, {"of_project": project_id, "more": count, "seq": last_seq})
+    if by_class:
         connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["image_id", "class_uid"], set_={"labels": schema.class_count.c.labels + labels}
-            )
+            ADD_TO_CLASS,
+            [
+                {"image_id": image_id, "class_uid": class_uid, "project_id": project_id, "labels": labels}
+                for class_uid, labels in by_class.items()
+            ],
         )
 
 
@@ -50,7 +87,9 @@ def recount_image(connection: Connection, image_id: str) -> None:
     ).all()
     labels = fold([stored_event(row) for row in rows], image.sha256)
     count, by_class = count_by_class(labels, height=image.height, width=image.width)
-    _add_to_image(connection, image.project_id, image_id, count - image.label_count)
+    more = count - image.label_count
+    connection.execute(ADD_TO_IMAGE, {"of_image": image_id, "more": more, "seq": 0})
+    connection.execute(ADD_TO_PROJECT, {"of_project": image.project_id, "more": more, "seq": 0})
     connection.execute(delete(schema.class_count).where(schema.class_count.c.image_id == image_id))
     if by_class:
         connection.execute(
@@ -70,16 +109,3 @@ def labels_by_class(connection: Connection, project_id: str) -> dict[str, int]:
         .group_by(schema.class_count.c.class_uid)
     ).all()
     return {row.class_uid: int(row.labels) for row in rows}
-
-
-def _add_to_image(connection: Connection, project_id: str, image_id: str, count: int) -> None:
-    connection.execute(
-        update(schema.image)
-        .where(schema.image.c.image_id == image_id)
-        .values(label_count=schema.image.c.label_count + count)
-    )
-    connection.execute(
-        update(schema.project)
-        .where(schema.project.c.project_id == project_id)
-        .values(label_count=schema.project.c.label_count + count)
-    )

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
 
 from recolabel.contract.labels import (
     SUBPIXEL,
@@ -49,6 +49,18 @@ from recolabel.store.updates import tell
 
 LABEL_KINDS = ("click", "stroke", "mask")
 IDS_PER_STATEMENT = 500
+
+# Statements of the hot path stand here, made once: making them costs more than SQLite takes to run them.
+APPEND = insert(schema.label_event)
+KNOWN = select(schema.label_event.c.event_id, schema.label_event.c.seq, schema.label_event.c.payload_sha256).where(
+    schema.label_event.c.event_id.in_(bindparam("event_ids", expanding=True))
+)
+NEWEST_SEQ = select(func.coalesce(func.max(schema.label_event.c.seq), 0))
+IMAGE = select(schema.image).where(
+    schema.image.c.image_id == bindparam("of_image"),
+    schema.image.c.project_id == bindparam("of_project"),
+    schema.image.c.removed_at.is_(None),
+)
 
 
 class Labels:
@@ -251,62 +263,47 @@ class _Appending:
         """Write what was taken, and everything that is derived from it."""
         if not self._new_rows:
             return
-        connection = self._connection
-        connection.execute(insert(schema.label_event), self._new_rows)
-        connection.execute(
-            update(schema.project)
-            .where(schema.project.c.project_id == self._project_id)
-            .values(label_seq=self._label_seq)
-        )
+        self._connection.execute(APPEND, self._new_rows)
         by_image: dict[str, list[tuple[int, str, LabelEvent]]] = {}
         for entry in self._new.values():
             by_image.setdefault(entry[2].image_id, []).append(entry)
         for image_id, entries in by_image.items():
             last_seq = entries[-1][0]
-            connection.execute(
-                update(schema.image).where(schema.image.c.image_id == image_id).values(last_seq=last_seq)
-            )
-            self._count(image_id, [event for _, _, event in entries])
-            for client_id in dict.fromkeys(event.client_id for _, _, event in entries):
-                tell(
-                    connection,
-                    self._project_id,
-                    LabelsChanged(image_id=image_id, last_seq=last_seq, client_id=client_id),
-                )
+            events = [event for _, _, event in entries]
+            self._count(image_id, last_seq, events)
+            for client_id in dict.fromkeys(event.client_id for event in events):
+                hint = LabelsChanged(image_id=image_id, last_seq=last_seq, client_id=client_id)
+                tell(self._connection, self._project_id, hint)
 
-    def _count(self, image_id: str, events: Sequence[LabelEvent]) -> None:
+    def _count(self, image_id: str, last_seq: int, events: Sequence[LabelEvent]) -> None:
         by_class: dict[str, int] = {}
+        count = 0
         for event in events:
             if isinstance(event, UndoEvent | EraseEvent):
-                recount_image(self._connection, image_id)
-                return
+                continue
             said = [part.class_uid for part in event.classes] if isinstance(event, MaskEvent) else [event.class_uid]
+            count += 1
             for class_uid in dict.fromkeys(said):
                 by_class[class_uid] = by_class.get(class_uid, 0) + 1
-        add_counts(self._connection, self._project_id, image_id, len(events), by_class)
+        add_counts(self._connection, self._project_id, image_id, last_seq, count, by_class)
+        if any(isinstance(event, UndoEvent | EraseEvent) for event in events):
+            recount_image(self._connection, image_id)
 
     def _known(self, event_ids: Sequence[str]) -> dict[str, tuple[int, str]]:
-        event = schema.label_event.c
         known: dict[str, tuple[int, str]] = {}
         for start in range(0, len(event_ids), IDS_PER_STATEMENT):
-            statement = select(event.event_id, event.seq, event.payload_sha256).where(
-                event.event_id.in_(event_ids[start : start + IDS_PER_STATEMENT])
-            )
-            for row in self._connection.execute(statement):
+            ids = list(event_ids[start : start + IDS_PER_STATEMENT])
+            for row in self._connection.execute(KNOWN, {"event_ids": ids}):
                 known[row.event_id] = (row.seq, row.payload_sha256)
         return known
 
     def _newest_seq(self) -> int:
-        return int(self._connection.execute(select(func.coalesce(func.max(schema.label_event.c.seq), 0))).scalar_one())
+        return int(self._connection.execute(NEWEST_SEQ).scalar_one())
 
     def _image(self, image_id: str) -> Row[Any] | None:
         if image_id not in self._images:
             self._images[image_id] = self._connection.execute(
-                select(schema.image).where(
-                    schema.image.c.image_id == image_id,
-                    schema.image.c.project_id == self._project_id,
-                    schema.image.c.removed_at.is_(None),
-                )
+                IMAGE, {"of_image": image_id, "of_project": self._project_id}
             ).one_or_none()
         return self._images[image_id]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from recolabel.contract.projects import (
@@ -47,6 +47,16 @@ COLOURS = (
 )
 """Colours for classes that come without one, far apart from each other, also for most colour-blind eyes."""
 GOLDEN_ANGLE = 0.618_034
+
+
+PROJECT = select(schema.project).where(
+    schema.project.c.project_id == bindparam("of_project"), schema.project.c.deleted_at.is_(None)
+)
+CLASSES = (
+    select(schema.label_class)
+    .where(schema.label_class.c.project_id == bindparam("of_project"))
+    .order_by(schema.label_class.c.position)
+)
 
 
 class Projects:
@@ -191,9 +201,7 @@ class Projects:
 
 def project_row(connection: Connection, project_id: str) -> Row[Any]:
     """The row of a project that is not deleted. Raises ProjectNotFound."""
-    row = connection.execute(
-        select(schema.project).where(schema.project.c.project_id == project_id, schema.project.c.deleted_at.is_(None))
-    ).one_or_none()
+    row = connection.execute(PROJECT, {"of_project": project_id}).one_or_none()
     if row is None:
         raise ProjectNotFound
     return row
@@ -206,11 +214,7 @@ def project_of(connection: Connection, project_id: str) -> Project:
 
 def classes_of(connection: Connection, project_id: str) -> list[LabelClass]:
     """All classes of a project in order of position, retired ones as well."""
-    rows = connection.execute(
-        select(schema.label_class)
-        .where(schema.label_class.c.project_id == project_id)
-        .order_by(schema.label_class.c.position)
-    ).all()
+    rows = connection.execute(CLASSES, {"of_project": project_id}).all()
     return [_class(row) for row in rows]
 
 

@@ -12,10 +12,12 @@ from recolabel.store.database import Database
 KEPT_UPDATES = 20_000
 """A browser that was away for longer than these loads everything again, as a new one does."""
 
+TELL = insert(schema.update)
+
 
 def tell(connection: Connection, project_id: str, hint: Hint) -> None:
     """Add a hint to the feed, inside the caller's transaction."""
-    connection.execute(insert(schema.update).values(project_id=project_id, hint=hint.model_dump_json()))
+    connection.execute(TELL, {"project_id": project_id, "hint": hint.model_dump_json()})
 
 
 def forget_old(connection: Connection) -> None:
