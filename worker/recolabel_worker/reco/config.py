@@ -102,13 +102,16 @@ class TrainConfig:
     head_lr: float = 1e-3  # AdamW; decoder and heads
     direct_lr: float = 1e-4  # AdamW; the layer that holds the fast head's solution moves slowly
     backbone_lr: float = 5e-5  # AdamW; small steps keep the pretrained features
+    frozen_stages: int = 1  # 0-4 first stages of the backbone that stay as they are: half of a step's time is there
     weight_decay: float = 1e-4
     warm_up_steps: int = 10  # backbone and direct layer wait while the fresh heads settle
     lr_power: float = 0.9  # polynomial decay; paper
     ema_decay: float = 0.99  # upper bound of the teacher's decay; paper
     balance: float = 0.5  # class weights of the supervised term, as FastHeadConfig.balance
     pseudo_weight: float = 1.0  # paper
-    contrast_weight: float = 1.0  # paper
+    contrast_weight: float = 0.1  # the paper's 1 drowns a few dozen clicks in a run of a few dozen steps
+    contrast_wait_steps: int = 200  # steps before the contrast may move the backbone; a fresh representation head
+    # would undo what the fast head stands on. The heads feel it from the first step.
     clip_norm: float = 5.0  # longest gradient, L2
     hold_out: float = 0.1  # share of clicks kept from training to choose between teacher and fast head ...
     hold_out_from: int = 300  # ... once there are this many; below, each click is worth more in training
@@ -125,6 +128,8 @@ class TrainConfig:
             raise InvalidArgument("steps", f"cannot be negative ({self.steps!r}).")
         if any(side < SIDE_MULTIPLE or side % SIDE_MULTIPLE for side in self.crop) or len(self.crop) != 2:
             raise InvalidArgument("crop", f"is (height, width) in multiples of {SIDE_MULTIPLE}, not {self.crop!r}.")
+        if not 0 <= self.frozen_stages <= 4:
+            raise InvalidArgument("frozen_stages", f"is 0 to 4, not {self.frozen_stages!r}.")
         if self.batch_labelled < 1 or self.batch_unlabelled < 1:
             raise InvalidArgument("batch_labelled, batch_unlabelled", "have to be at least 1.")
 

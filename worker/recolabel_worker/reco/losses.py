@@ -113,12 +113,12 @@ def regional_contrast_loss(
         cells = sampling.group_by_class(labels_N, num_classes)
         present = cells.size > 0
         num_present = int(present.sum())
-        if num_present < 2:
-            return _nothing(representation)
         label_probability = probabilities.detach().gather(1, label_map.clamp_max(num_classes - 1)[:, None])
         hard = (label_probability.reshape(-1) < config.delta_s) & (labels_N < num_classes)
         means = sampling.class_means(representation, labels_N, cells.size)
         shares = sampling.negative_class_probabilities(sampling.class_graph(means), present)
+    if num_present < 2:
+        return _nothing(representation)
     terms: list[Tensor] = []
     for c in present.nonzero().flatten().tolist():
         queries = sampling.draw_queries(hard, cells, c, config.num_queries, generator)

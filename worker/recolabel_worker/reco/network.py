@@ -187,6 +187,12 @@ class DeepLabV3Plus(nn.Module):
         corrected: Tensor = self.correction(self.decode(stages))
         return corrected
 
+    def freeze_stages(self, count: int) -> None:
+        """Hold the first `count` stages of the backbone fixed, 0 to 4."""
+        freeze = self.backbone.freeze_stages
+        assert callable(freeze)
+        freeze(count)
+
     @property
     def has_correction(self) -> bool:
         """Whether the decoder has learnt anything yet; a fresh one adds exactly nothing."""

@@ -6,6 +6,7 @@ asking for the next report, and everything a run consists of is in `TrainState`.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -210,11 +211,11 @@ def train_step(state: TrainState) -> Losses:
     logits = output.logits.float()
 
     supervised = supervised_loss(logits[: len(images)], label_maps, state.class_weights)
-    total = supervised
+    main = supervised
     pseudo = contrast = None
     if strong is not None:
         pseudo = pseudo_label_loss(logits[len(images) :], strong.label_map, strong.confidence, cfg.reco.delta_s)
-        total = total + cfg.pseudo_weight * pseudo
+        main = main + cfg.pseudo_weight * pseudo
     if cfg.use_reco:
         contrast = regional_contrast_loss(
             output.representation.float(),
@@ -223,14 +224,13 @@ def train_step(state: TrainState) -> Losses:
             config=cfg.reco,
             generator=state.rng,
         )
-        total = total + cfg.contrast_weight * contrast
     losses = Losses(
         supervised=float(supervised.detach()),
         pseudo=None if pseudo is None else float(pseudo.detach()),
         contrast=None if contrast is None else float(contrast.detach()),
-        total=float(total.detach()),
+        total=float(main.detach()) + (0.0 if contrast is None else cfg.contrast_weight * float(contrast.detach())),
     )
-    _apply_gradients(state, total, losses)
+    _apply_gradients(state, main, contrast, losses)
     follow(state.teacher, state.student, ema_decay(state.step, cfg.ema_decay))
     state.step += 1
     return losses
@@ -302,13 +302,22 @@ def _contrast_labels(label_maps: Tensor, strong: Mixable | None, delta_w: float)
     return torch.cat([label_maps, trusted])
 
 
-def _apply_gradients(state: TrainState, total: Tensor, losses: Losses) -> None:
-    if not torch.isfinite(total):
+def _apply_gradients(state: TrainState, main: Tensor, contrast: Tensor | None, losses: Losses) -> None:
+    if not math.isfinite(losses.total):
         raise NonFiniteLoss(state.step + 1, losses)
-    if not total.requires_grad:
-        return
     state.optimiser.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
+    if contrast is None:
+        main.backward()  # type: ignore[no-untyped-call]
+    elif state.step >= state.cfg.contrast_wait_steps:
+        (main + state.cfg.contrast_weight * contrast).backward()  # type: ignore[no-untyped-call]
+    else:
+        main.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+        heads = next(group["params"] for group in state.optimiser.param_groups if group["name"] == "heads")
+        # Asked for the heads' gradients alone, autograd never enters the backbone.
+        shares = torch.autograd.grad(state.cfg.contrast_weight * contrast, heads, allow_unused=True)
+        for parameter, share in zip(heads, shares, strict=True):
+            if share is not None:
+                parameter.grad = share if parameter.grad is None else parameter.grad + share
     norm = nn.utils.clip_grad_norm_(state.student.parameters(), state.cfg.clip_norm)
     if not torch.isfinite(norm):
         raise NonFiniteLoss(state.step + 1, losses)
@@ -322,9 +331,10 @@ def _prepare(student: DeepLabV3Plus) -> None:
 
 
 def _optimiser(network: DeepLabV3Plus, cfg: TrainConfig) -> torch.optim.AdamW:
-    backbone = list(network.backbone.parameters())
+    network.freeze_stages(cfg.frozen_stages)
+    backbone = [parameter for parameter in network.backbone.parameters() if parameter.requires_grad]
     direct = list(network.direct.parameters())
-    taken = {id(parameter) for parameter in [*backbone, *direct]}
+    taken = {id(parameter) for parameter in [*network.backbone.parameters(), *direct]}
     heads = [parameter for parameter in network.parameters() if id(parameter) not in taken]
     groups = [
         {"params": heads, "name": "heads", "weight_decay": cfg.weight_decay},

