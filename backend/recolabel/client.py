@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,7 @@ class Client:
             )
         except (httpx2.InvalidURL, ValueError) as error:
             raise ServerUnreachable(f"{url!r} is not the address of a server: {error}.") from error
+        weakref.finalize(self, self._http.close)  # a client that is dropped without `close` leaves nothing open
 
     @classmethod
     def from_data_dir(cls, data_dir: Path) -> Self:

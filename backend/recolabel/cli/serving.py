@@ -111,10 +111,8 @@ def _run(settings: Settings, *, beside: bool, demo: bool, browser: bool, as_json
 
         from recolabel.api.app import create_app
         from recolabel.api.server import Server
-        from recolabel.doorbell import Doorbell
 
-        doorbell = Doorbell(settings.broker_url)
-        app = create_app(settings, store=store, doorbell=doorbell)
+        app = create_app(settings, store=store)
         url = _url(settings)
         token = settings.token_file.read_text(encoding="ascii").strip()
         ready = _Ready(settings, url, token, as_json=as_json, browser=browser, painter=painter)
@@ -123,7 +121,8 @@ def _run(settings: Settings, *, beside: bool, demo: bool, browser: bool, as_json
 
             embedded = Embedded(settings)
             stack.callback(embedded.stop)
-            ready.afterwards = lambda: embedded.start(doorbell.connect)
+            # The doorbell comes with the server's start; this runs after it.
+            ready.afterwards = lambda: embedded.start(app.state.parts.doorbell.connect)
         server = Server(app, settings, on_ready=ready.begin)
         stack.callback(settings.address_file.unlink, missing_ok=True)
         ending.by_server()
