@@ -11,8 +11,9 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from io import IOBase
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,8 +39,9 @@ class Blobs:
         """
         return self.put_stream([data], expected_sha256)
 
-    def put_stream(self, chunks: Iterable[bytes], expected_sha256: str | None = None) -> str:
-        """Store the chunks as one blob, as `put_bytes` does. A binary file opened for reading will do as well."""
+    def put_stream(self, source: Iterable[bytes] | BinaryIO, expected_sha256: str | None = None) -> str:
+        """Store the chunks, or the rest of an open file, as one blob. Otherwise as `put_bytes`."""
+        chunks = _chunks_of(source) if isinstance(source, IOBase) else source
         try:
             self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self._incoming)
@@ -58,6 +60,8 @@ class Blobs:
             if expected_sha256 is not None and sha256 != expected_sha256:
                 raise BlobDamaged
             self._keep(incoming, sha256)
+        except ConnectionError:
+            raise  # the sender's failure, not the disk's
         except OSError as error:
             raise _told(error) from error
         finally:
@@ -114,6 +118,12 @@ class Blobs:
         # Renamed even when the blob is there: that renews its time, which keeps the sweep away from it.
         incoming.replace(place)
         _sync_folder(place.parent)
+
+
+def _chunks_of(file: IOBase) -> Iterator[bytes]:
+    """Equal chunks: the file's own iterator would cut at line ends, of which a file of pixels may have none."""
+    while chunk := file.read(CHUNK_BYTES):
+        yield chunk
 
 
 def _sync_folder(folder: Path) -> None:

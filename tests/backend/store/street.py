@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,16 +90,23 @@ class Street:
         assert lease is not None
         return lease
 
-    def publish(self, lease: Lease) -> ModelVersion:
-        artifact = self.store.blobs.put_bytes(f"model of {lease.job.job_id}".encode())
-        publication = Publication(
+    def claim_started(self, clock: Callable[[], datetime]) -> Lease:
+        """Start a training and claim it."""
+        return self.claim(clock(), self.start().job_id)
+
+    def publication(self, content: str) -> Publication:
+        """What a training hands in; the content stands for the network."""
+        return Publication(
             class_uids=[self.road, self.car],
             parent=None,
             config={"backbone": "lite0"},
             metrics=Metrics(steps=1, seconds=1, held_out_clicks=0, accuracy=None, chosen="deep"),
             code_version="0",
-            artifacts={"model.safetensors": artifact},
+            artifacts={"model.safetensors": self.store.blobs.put_bytes(content.encode())},
         )
+
+    def publish(self, lease: Lease) -> ModelVersion:
+        publication = self.publication(f"model of {lease.job.job_id}")
         return self.store.model_versions.publish(lease.job.job_id, lease.fence, publication)
 
     def map_of(self, image: ImageInfo, *candidates: Candidate, confidence: int = 255) -> MapUpload:

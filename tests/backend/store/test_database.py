@@ -1,0 +1,149 @@
+"""Opening a data folder: what is refused, what is migrated, and who may read the files."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from recolabel.errors import DataFolderTooNew, StorageBroken
+from recolabel.settings import Settings
+from recolabel.store import Store, database, open_store, schema
+from recolabel.store.database import is_safe_sqlite
+from recolabel.store.migrations import REVISIONS
+from tests.backend.store.conftest import Clock
+from tests.backend.store.street import Street
+
+SQLITE_VERSIONS = [
+    ((3, 40, 1), False, "Debian 12"),
+    ((3, 44, 5), False, "before the mended release of its line"),
+    ((3, 44, 6), True, "mended"),
+    ((3, 45, 0), False, "a line that was not mended"),
+    ((3, 50, 6), False, "before the mended release of its line"),
+    ((3, 50, 7), True, "mended"),
+    ((3, 51, 2), False, "the last bad one"),
+    ((3, 51, 3), True, "the first good one"),
+    ((3, 53, 4), True, "newer"),
+]
+
+
+@pytest.mark.parametrize(("version", "is_safe", "remark"), SQLITE_VERSIONS)
+def test_a_sqlite_that_can_lose_committed_rows_is_refused(
+    version: tuple[int, int, int], is_safe: bool, remark: str
+) -> None:
+    assert is_safe_sqlite(version) is is_safe
+
+
+def test_the_migrations_give_the_tables_of_the_schema(store: Store) -> None:
+    with store._database._writing_engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+
+        assert compare_metadata(context, schema.metadata) == []
+
+
+def test_every_migration_is_in_the_list_of_revisions() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+
+    script = ScriptDirectory.from_config(config)
+
+    assert [revision.revision for revision in script.walk_revisions()] == list(reversed(REVISIONS))
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(settings: Settings) -> None:
+    open_store(settings).close()
+    with sqlite3.connect(settings.database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    before = settings.database.read_bytes()
+
+    with pytest.raises(DataFolderTooNew):
+        open_store(settings)
+
+    assert settings.database.read_bytes() == before
+
+
+def test_an_older_database_is_copied_before_it_is_migrated(
+    settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(settings, clock) as store:
+        street = Street(store)
+        street.append(street.click(street.road, 0, 0))
+    migrated: list[str] = []
+    monkeypatch.setattr(database, "REVISIONS", (*REVISIONS, "9999"))
+    monkeypatch.setattr(database, "_migrate", lambda _: migrated.append("9999"))
+
+    open_store(settings, clock).close()
+
+    [copy] = (settings.data / "backups").iterdir()
+    connection = sqlite3.connect(copy)
+    assert connection.execute("SELECT count(*) FROM label_event").fetchone() == (1,)
+    connection.close()
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert migrated == ["9999"]
+
+
+@pytest.mark.parametrize("content", [b"this is not a database, and it is long enough to be read " * 20, None])
+def test_a_file_that_is_not_our_database_is_refused(settings: Settings, content: bytes | None) -> None:
+    settings.data.mkdir()
+    if content is None:
+        connection = sqlite3.connect(settings.database)
+        connection.execute("CREATE TABLE somebody_elses (x)")
+        connection.close()
+    else:
+        settings.database.write_bytes(content)
+
+    with pytest.raises(StorageBroken):
+        open_store(settings)
+
+
+def test_only_the_owner_may_read_the_data(store: Store, street: Street, settings: Settings) -> None:
+    street.append(street.click(street.road, 0, 0))
+
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in settings.data.glob("recolabel.sqlite3*")}
+
+    assert stat.S_IMODE(settings.data.stat().st_mode) == 0o700
+    assert set(modes.values()) == {0o600}
+    assert "recolabel.sqlite3-wal" in modes
+
+
+def test_the_connections_are_set_to_lose_nothing(store: Store) -> None:
+    expected = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "trusted_schema": 0}
+
+    with store._database._writing_engine.connect() as connection:
+        found = {name: connection.execute(text(f"PRAGMA {name}")).scalar() for name in expected}
+
+    assert found == expected
+
+
+def test_a_reading_connection_cannot_write(store: Store) -> None:
+    with store._database.reading() as connection, pytest.raises(OperationalError, match="readonly"):
+        connection.execute(text("DELETE FROM orphan"))
+
+
+def test_an_up_to_date_folder_opens_without_alembic(settings: Settings) -> None:
+    import subprocess
+    import sys
+
+    open_store(settings).close()
+    code = f"""
+import sys
+from pathlib import Path
+from recolabel.settings import Settings
+from recolabel.store import open_store
+open_store(Settings(data=Path({str(settings.data)!r}))).close()
+print("alembic" in sys.modules)
+"""
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert answer.stdout.strip() == "False"
