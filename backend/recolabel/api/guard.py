@@ -46,11 +46,12 @@ _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),  # what may be kept says so itself
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
 
 _NOT_LET_IN = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>ReCoLabel: wrong token</title>
+<html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,"><title>ReCoLabel: wrong token</title>
 <h1>This address does not open this server</h1>
 <p>The token in the address is wrong: it belongs to another data folder, or was cut off while copying.
 <p>Nothing was changed. Open the whole address that <code>recolabel up</code> printed when it started.

@@ -42,7 +42,6 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 timeout_graceful_shutdown=_STOP_SECONDS,
-                limit_concurrency=1_000,
                 ws="none",
                 lifespan="on",
             )

@@ -26,7 +26,7 @@ _MEDIA_TYPES = {
 }
 
 _NOT_BUILT = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>ReCoLabel</title>
+<html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,"><title>ReCoLabel</title>
 <h1>The server runs, its pages are not built</h1>
 <p>Run <code>make ui</code> in the source folder and reload this page. It needs no restart.
 <p>The command line and the HTTP interface (<a href="/api/docs">its description</a>) work without it.

@@ -13,6 +13,11 @@ from recolabel.contract.updates import ProjectChanged, Update
 STREET, FIELD = "0" * 8 + "-0000-0000-0000-" + "0" * 12, "1" * 8 + "-0000-0000-0000-" + "0" * 12
 
 
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recolabel.api.updates.POLL_SECONDS", 0.005)
+
+
 class Table:
     """An update table in memory; answers like `store.updates`."""
 

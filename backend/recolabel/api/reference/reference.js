@@ -39,11 +39,12 @@ function shape(schema, schemas, open = [], indent = "") {
 }
 
 function contentOf(content, schemas) {
-  return Object.entries(content ?? {}).flatMap(([type, { schema, examples, example }]) => {
-    const shown = example ?? Object.values(examples ?? {})[0]?.value ?? null;
+  return Object.entries(content ?? {}).flatMap(([type, { schema, itemSchema, examples, example }]) => {
+    const named = schema?.$ref ? schemas[schema.$ref.split("/").at(-1)] : schema;
+    const shown = example ?? Object.values(examples ?? {})[0]?.value ?? named?.examples?.[0] ?? null;
     return [
       element("p", {}, type),
-      element("pre", {}, shape(schema, schemas)),
+      element("pre", {}, shape(schema ?? itemSchema, schemas)),
       shown === null ? null : element("pre", {}, `Example: ${JSON.stringify(shown, null, 2)}`),
     ];
   });
