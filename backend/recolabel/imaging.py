@@ -464,7 +464,9 @@ def _limit_cpu(seconds: float) -> None:
 
     used = resource.getrusage(resource.RUSAGE_SELF)
     allowed = int(used.ru_utime + used.ru_stime + seconds) + 2
-    resource.setrlimit(resource.RLIMIT_CPU, (allowed, resource.RLIM_INFINITY))
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if hard == resource.RLIM_INFINITY or allowed <= hard:
+        resource.setrlimit(resource.RLIMIT_CPU, (allowed, hard))
 
 
 def child_main(arguments: Sequence[str]) -> None:
