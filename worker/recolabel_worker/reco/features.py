@@ -6,6 +6,7 @@ Letters: C classes, H W image pixels, h w cells at output stride 4 of the padded
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,14 @@ from torch.nn import functional as F  # noqa: N812
 from recolabel_worker.reco.config import OUTPUT_STRIDE, SIDE_MULTIPLE
 from recolabel_worker.reco.data import as_tensor
 from recolabel_worker.reco.network import DeepLabV3Plus, Stages
+
+TILE_PX = 1024
+"""Side of a tile; an image no larger than this goes through whole."""
+
+MARGIN_PX = 160
+"""Border of a tile that is computed for its surroundings only and thrown away."""
+
+_STAGE_STRIDES = (4, 8, 16, 16)
 
 
 @dataclass(frozen=True)
@@ -43,14 +52,67 @@ def padded_batch(image: Tensor | NDArray[np.uint8], device: torch.device) -> Ten
 
 
 @torch.no_grad()
-def extract_features(network: DeepLabV3Plus, image: Tensor | NDArray[np.uint8]) -> Features:
-    """Run the backbone once on an (H, W, 3) uint8 image, in eval mode, on the network's device."""
+def extract_features(
+    network: DeepLabV3Plus,
+    image: Tensor | NDArray[np.uint8],
+    *,
+    tile_px: int = TILE_PX,
+    margin_px: int = MARGIN_PX,
+) -> Features:
+    """Run the backbone once on an (H, W, 3) uint8 image, in eval mode, on the network's device.
+
+    Large images go through in tiles that see `margin_px` beyond their border; their stages are put together.
+    """
     was_training = network.training
     network.eval()
-    stages = network.stages(padded_batch(image, next(network.parameters()).device))
+    stages = _stages(network, as_tensor(image), tile_px, margin_px)
     correction = network.correction_from(stages) if network.has_correction else None
     network.train(was_training)
     return Features(stages, correction, (int(image.shape[0]), int(image.shape[1])))
+
+
+def _stages(network: DeepLabV3Plus, pixels: Tensor, tile_px: int, margin_px: int) -> Stages:
+    device = next(network.parameters()).device
+    height, width = pixels.shape[:2]
+    if height <= tile_px and width <= tile_px:
+        return network.stages(padded_batch(pixels, device))
+    rows: list[list[Tensor]] = []
+    for top, bottom, keep_top, keep_bottom in spans(height, tile_px, margin_px):
+        parts: list[list[Tensor]] = []
+        for left, right, keep_left, keep_right in spans(width, tile_px, margin_px):
+            tile = network.stages(padded_batch(pixels[top:bottom, left:right], device))
+            parts.append(
+                [
+                    stage[
+                        :,
+                        :,
+                        (keep_top - top) // stride : _kept_end(keep_bottom, bottom, top, stride),
+                        (keep_left - left) // stride : _kept_end(keep_right, right, left, stride),
+                    ]
+                    for stage, stride in zip(tile, _STAGE_STRIDES, strict=True)
+                ]
+            )
+        rows.append([torch.cat(across, dim=3) for across in zip(*parts, strict=True)])
+    fine, middle, deep, deepest = (torch.cat(down, dim=2) for down in zip(*rows, strict=True))
+    return fine, middle, deep, deepest
+
+
+def _kept_end(keep: int, end: int, start: int, stride: int) -> int | None:
+    """Where a tile's kept part ends in cells; None, the very end with its padding, at the end of the image."""
+    return None if keep == end else (keep - start) // stride
+
+
+def spans(side: int, tile_px: int, margin_px: int) -> Iterator[tuple[int, int, int, int]]:
+    """Cut a side into tiles: (start, end, keep from, keep to); kept parts touch, starts lie on the network's grid."""
+    if side <= tile_px:
+        yield 0, side, 0, side
+        return
+    step = tile_px - 2 * margin_px
+    start = 0
+    while start + tile_px < side:
+        yield start, start + tile_px, start + margin_px if start else 0, start + tile_px - margin_px
+        start += step
+    yield start, side, start + margin_px, side
 
 
 class FeatureCache:

@@ -5,8 +5,6 @@ Letters: C classes, H W image pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,14 +12,8 @@ from torch import Tensor, nn
 
 from recolabel_worker.reco.config import OUTPUT_STRIDE, SIDE_MULTIPLE, InvalidArgument
 from recolabel_worker.reco.data import as_tensor
-from recolabel_worker.reco.features import padded_batch
+from recolabel_worker.reco.features import MARGIN_PX, TILE_PX, padded_batch, spans
 from recolabel_worker.reco.network import upsample
-
-TILE_PX = 1024
-"""Side of a tile; an image no larger than this goes through whole."""
-
-MARGIN_PX = 160
-"""Border of a tile that is computed for its surroundings only and thrown away."""
 
 
 @torch.no_grad()
@@ -62,19 +54,6 @@ def predict(
             ]
     assert whole is not None
     return whole
-
-
-def spans(side: int, tile_px: int, margin_px: int) -> Iterator[tuple[int, int, int, int]]:
-    """Cut a side into tiles: (start, end, keep from, keep to); kept parts touch, starts lie on the network's grid."""
-    if side <= tile_px:
-        yield 0, side, 0, side
-        return
-    step = tile_px - 2 * margin_px
-    start = 0
-    while start + tile_px < side:
-        yield start, start + tile_px, start + margin_px if start else 0, start + tile_px - margin_px
-        start += step
-    yield start, side, start + margin_px, side
 
 
 def _tile(network: nn.Module, pixels: Tensor, device: torch.device) -> Tensor:

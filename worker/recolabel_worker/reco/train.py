@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from recolabel_worker.reco.config import UNLABELLED, VOID, InvalidArgument, TrainConfig
 from recolabel_worker.reco.data import Labels, Sampler, SparseImage, TrainingSet, hold_out_labels
 from recolabel_worker.reco.fast_head import class_weights, fit_fast_head
-from recolabel_worker.reco.features import padded_batch
 from recolabel_worker.reco.losses import pseudo_label_loss, regional_contrast_loss, supervised_loss
 from recolabel_worker.reco.mixing import Mixable, mix
-from recolabel_worker.reco.network import DeepLabV3Plus, build_network, load_warm, upsample
+from recolabel_worker.reco.network import DeepLabV3Plus, build_network, load_warm
+from recolabel_worker.reco.predict import predict
 from recolabel_worker.reco.schedule import polynomial, warm_up
 from recolabel_worker.reco.teacher import copy_as_teacher, ema_decay, follow
 from recolabel_worker.reco.views import colour_and_blur, draw_geometry, take_view
@@ -396,10 +396,9 @@ def _split(
 @torch.no_grad()
 def _right(network: DeepLabV3Plus, pixels: Tensor, labels: Labels, device: torch.device) -> Tensor:
     """(P,) bool: the network names the class of each labelled pixel."""
-    logits = network(padded_batch(pixels, device)).float()
-    full = upsample(logits, [4 * logits.shape[-2], 4 * logits.shape[-1]])[0]
-    places = labels.places[labels.spoken].to(device)
-    return (full[:, places[:, 0], places[:, 1]].argmax(0).cpu()) == labels.classes[labels.spoken]
+    probabilities = predict(network, pixels, device)
+    places = labels.places[labels.spoken]
+    return probabilities[:, places[:, 0], places[:, 1]].argmax(0) == labels.classes[labels.spoken]
 
 
 def _autocast(device: torch.device) -> torch.autocast:
