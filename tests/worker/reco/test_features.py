@@ -21,6 +21,17 @@ def test_features_cover_an_image_of_odd_size(features: Features) -> None:
     assert features.correction is None
 
 
+def test_features_made_in_tiles_are_those_of_the_whole_image() -> None:
+    network = build_network(2)
+    image = np.random.default_rng(0).integers(0, 256, (70, 410, 3), dtype=np.uint8)
+
+    whole, tiled = extract_features(network, image), extract_features(network, image, tile_px=320, margin_px=112)
+
+    for expected, found in zip(whole.stages, tiled.stages, strict=True):
+        assert found.shape == expected.shape
+        assert float((found - expected).abs().mean()) < 0.05 * float(expected.abs().mean())
+
+
 def test_the_cache_stays_below_its_bound_and_forgets_the_longest_unused(features: Features) -> None:
     cache = FeatureCache(limit_bytes=2 * features.size_bytes)
     cache.put("a", features)

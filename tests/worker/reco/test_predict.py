@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from recolabel_worker.reco import InvalidArgument, SparseImage, TrainConfig, build_network, predict
 from recolabel_worker.reco.fast_head import fit_fast_head
-from recolabel_worker.reco.predict import spans
+from recolabel_worker.reco.features import spans
 
 from .conftest import two_class_picture
 

@@ -64,6 +64,22 @@ def test_every_method_runs_with_and_without_reco(
     assert (report.losses.contrast is None) == (not use_reco)
 
 
+@pytest.mark.parametrize(("wait_steps", "moves_it"), [(200, False), (0, True)])
+def test_a_fresh_representation_head_does_not_move_the_backbone(
+    wait_steps: int, moves_it: bool, pictures: list[SparseImage], tiny: TrainConfig
+) -> None:
+    cfg = replace(tiny, steps=1, warm_up_steps=0, clip_norm=1e9, contrast_wait_steps=wait_steps)
+    with_reco, without = (create_state(replace(cfg, use_reco=reco), pictures) for reco in (True, False))
+
+    for state in (with_reco, without):
+        list(train(state))
+
+    others = dict(without.student.backbone.named_parameters())
+    same = [torch.equal(p, others[name]) for name, p in with_reco.student.backbone.named_parameters()]
+    assert all(same) != moves_it
+    assert not torch.equal(with_reco.student.decoder.mix[0].weight, without.student.decoder.mix[0].weight)  # type: ignore[arg-type]
+
+
 def test_the_same_seed_gives_the_same_bits(pictures: list[SparseImage], tiny: TrainConfig) -> None:
     runs = []
     for _ in range(2):
