@@ -105,7 +105,7 @@ function Thumbnail({ image, onRemoved }: { image: ImageInfo; onRemoved: () => vo
         <figcaption>
           <Link
             to={{ page: 'annotate', projectId: image.project_id, imageId: image.image_id }}
-            class="cut"
+            class="cut cover"
             title={image.name}
           >
             {image.name}

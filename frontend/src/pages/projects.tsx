@@ -83,7 +83,9 @@ function ProjectCard({ project, onDelete }: { project: Project; onDelete: () => 
     <li class="card project-card" data-testid="project-card">
       <div class="row between">
         <h2 class="cut">
-          <Link to={{ page: 'images', projectId: project.project_id }}>{project.name}</Link>
+          <Link to={{ page: 'images', projectId: project.project_id }} class="cover">
+            {project.name}
+          </Link>
         </h2>
         <button type="button" class="button icon quiet" aria-label={`Delete ${project.name}`} onClick={onDelete}>
           <TrashIcon />

@@ -1,6 +1,6 @@
 /** The image that is open for annotating: its labels, and everything a person can say about it. */
 
-import { computed, signal } from '@preact/signals'
+import { batch, computed, signal } from '@preact/signals'
 import { images as imageApi, labels as labelApi } from '../api/client'
 import type { Ack, ClassOrVoid, Hint, Id, ImageInfo, LabelEvent, StoredEvent } from '../api/types'
 import {
@@ -115,9 +115,11 @@ async function load(imageId: Id, aborted: AbortSignal): Promise<void> {
     const info = await imageApi.get(imageId)
     const bitmap = await createImageBitmap(await imageApi.fetchFile(info, aborted))
     if (aborted.aborted) return bitmap.close()
-    picture.value?.close()
-    picture.value = bitmap
-    image.value = info
+    batch(() => {
+      picture.value?.close()
+      picture.value = bitmap
+      image.value = info
+    })
     await labelsComing
   } catch (error) {
     if (aborted.aborted) return

@@ -22,8 +22,8 @@ export const uploadCounts = computed(() => {
 })
 export const isUploading = computed(() => uploadCounts.value.waiting + uploadCounts.value.sending > 0)
 
-/** Three at a time: decoding on the server is the slow part, more would only wait there. */
-const AT_ONCE = 3
+/** One after the other, so that images stand in the project in the order of their names. */
+const AT_ONCE = 1
 const TRIES_WHEN_AWAY = 5
 let nextId = 1
 let waiting: { upload: Upload; file: File; projectId: Id }[] = []

@@ -24,7 +24,7 @@ export function ExportPanel({ projectId }: { projectId: Id }) {
             download
           >
             <DownloadIcon />
-            Masks: predictions with your labels
+            Masks: predictions + labels
           </a>
         </div>
         <a

@@ -39,6 +39,7 @@ export function Filmstrip({ onPrevious, onNext }: FilmstripProps) {
             <li key={one.image_id}>
               <Link
                 to={{ page: 'annotate', projectId: one.project_id, imageId: one.image_id }}
+                class="filmstrip-link"
                 aria-current={one.image_id === openId ? 'true' : undefined}
                 title={one.name}
               >

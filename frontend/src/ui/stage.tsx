@@ -1,4 +1,4 @@
-import { useSignalEffect } from '@preact/signals'
+import { useSignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import type { ClassOrVoid } from '../api/types'
 import { Editor, type LabelShape } from '../canvas/editor'
@@ -79,6 +79,8 @@ function makeShapes({ event, erasers }: HeldLabel): LabelShape[] {
 export function Stage() {
   const element = useRef<HTMLDivElement>(null)
   const keeper = useRef(new ShapeKeeper())
+  /** How many pictures were put on the stage. */
+  const pictures = useSignal(0)
 
   useEffect(() => {
     if (element.current === null) return
@@ -116,15 +118,16 @@ export function Stage() {
     const open = image.value
     if (open === null || bitmap === null) editor.value?.setImage(null, 0, 0)
     else editor.value?.setImage(bitmap, open.width, open.height)
+    pictures.value = pictures.peek() + 1
   })
-  // From here on each effect reads `image` too: a new picture has dropped the overlays of the one before.
+  // Effects run in no promised order, and a new picture drops what lay over the one before: these follow it.
   useSignalEffect(() => {
-    if (image.value !== null) editor.value?.setLabels(keeper.current.shapesOf(heldLabels.value))
+    if (pictures.value > 0 && image.value !== null) editor.value?.setLabels(keeper.current.shapesOf(heldLabels.value))
   })
   useSignalEffect(() => {
     const shown = overlay.value
     const known = classesByUid.value
-    if (editor.value === null || image.value === null) return
+    if (pictures.value === 0 || editor.value === null || image.value === null) return
     if (shown === null || shown.map.image_id !== image.value.image_id) {
       editor.value.setPrediction(null)
       editor.value.setUncertainty(null)
@@ -166,7 +169,7 @@ export function Stage() {
   useSignalEffect(() => {
     const asked = question.value
     const mounted = editor.value
-    if (mounted === null || image.value === null) return
+    if (pictures.value === 0 || mounted === null || image.value === null) return
     const isHere = asked !== null && asked.image_id === image.value.image_id
     mounted.showQuestion(isHere ? asked.pixel : null)
     if (isHere) mounted.centreOn(asked.pixel, Math.max(QUESTION_SCALE, mounted.viewport.scale))

@@ -1,4 +1,5 @@
 import { clearUploads, isUploading, stopUploads, type Upload, uploadCounts, uploads } from '../state/uploads'
+import { plural } from './format'
 
 const SHOWN = 200
 const TONES = { waiting: '', sending: 'accent', stored: 'accent', duplicate: 'warn', refused: 'bad' }
@@ -18,7 +19,7 @@ export function UploadPanel() {
         </strong>
         <span class="facts number">
           <span>{counts.stored} added</span>
-          <span>{counts.duplicate} duplicates</span>
+          <span>{plural(counts.duplicate, 'duplicate')}</span>
           <span>{counts.refused} refused</span>
         </span>
         <button type="button" class="button" onClick={isUploading.value ? stopUploads : clearUploads}>
