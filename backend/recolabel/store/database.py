@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -163,7 +163,7 @@ def _make_private(path: Path) -> None:
 
 def _engine(path: Path, driver: ModuleType, *, begin: str, read_only: bool) -> Engine:
     engine = create_engine(
-        f"sqlite:///{path}",
+        URL.create("sqlite", database=str(path)),  # as a string, a % or ? in the path would change its meaning
         module=driver,
         connect_args={"check_same_thread": False},
         **(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,9 +34,18 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that was opened once, so that not every test pays for the migrations."""
+    folder = tmp_path_factory.mktemp("new") / "data"
+    open_store(Settings(data=folder)).close()
+    return folder
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """A fresh data folder."""
+def settings(tmp_path: Path, new_folder: Path) -> Settings:
+    """An empty data folder."""
+    shutil.copytree(new_folder, tmp_path / "data")
     return Settings(data=tmp_path / "data", max_attempts=3)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,11 @@ def test_the_migrations_give_the_tables_of_the_schema(store: Store) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
 
         assert compare_metadata(context, schema.metadata) == []
+
+
+def test_a_new_folder_is_made_with_all_tables(tmp_path: Path) -> None:
+    with open_store(Settings(data=tmp_path / "%20 new?x=1" / "data")) as store:
+        assert Street(store).label_count() == 0
 
 
 def test_every_migration_is_in_the_list_of_revisions() -> None:
@@ -93,8 +100,8 @@ def test_an_older_database_is_copied_before_it_is_migrated(
 
 
 @pytest.mark.parametrize("content", [b"this is not a database, and it is long enough to be read " * 20, None])
-def test_a_file_that_is_not_our_database_is_refused(settings: Settings, content: bytes | None) -> None:
-    settings.data.mkdir()
+def test_a_file_that_is_not_our_database_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    settings = Settings(data=tmp_path)
     if content is None:
         connection = sqlite3.connect(settings.database)
         connection.execute("CREATE TABLE somebody_elses (x)")
@@ -131,9 +138,6 @@ def test_a_reading_connection_cannot_write(store: Store) -> None:
 
 
 def test_an_up_to_date_folder_opens_without_alembic(settings: Settings) -> None:
-    import subprocess
-    import sys
-
     open_store(settings).close()
     code = f"""
 import sys
