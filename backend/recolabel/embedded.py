@@ -69,11 +69,10 @@ class Embedded:
         self._watcher.start()
 
     def stop(self) -> None:
-        """End the worker, then the broker. Waits until they are gone."""
+        """End the worker, then the broker. Waits until they are gone; may be called more than once."""
         self._stopping.set()
         if self._watcher is not None:
             self._watcher.join()
-            self._watcher = None
 
     def _watch(self, on_broker: Callable[[str], None]) -> None:
         try:

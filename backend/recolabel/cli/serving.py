@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +24,7 @@ from recolabel.cli.output import document, remark, say
 from recolabel.errors import BadArgument, DataFolderInUse, PortInUse, RecolabelError, UnsafeBind, WorkerMissing
 
 if TYPE_CHECKING:
+    from recolabel.api.server import Server
     from recolabel.settings import Settings
     from recolabel.store import Store
 
@@ -110,26 +112,45 @@ def _run(settings: Settings, *, beside: bool, demo: bool, browser: bool, as_json
         painter = stack.enter_context(_demo_painter(store)) if demo else None
 
         from recolabel.api.app import create_app
-        from recolabel.api.server import Server
+        from recolabel.embedded import Embedded
 
         app = create_app(settings, store=store)
-        url = _url(settings)
+        embedded = Embedded(settings)
+        stack.callback(embedded.stop)
         token = settings.token_file.read_text(encoding="ascii").strip()
-        ready = _Ready(settings, url, token, as_json=as_json, browser=browser, painter=painter)
+        ready = _Ready(settings, _url(settings), token, as_json=as_json, browser=browser, painter=painter)
         if beside:
-            from recolabel.embedded import Embedded
-
-            embedded = Embedded(settings)
-            stack.callback(embedded.stop)
             # The doorbell comes with the server's start; this runs after it.
             ready.afterwards = lambda: embedded.start(app.state.parts.doorbell.connect)
-        server = Server(app, settings, on_ready=ready.begin)
+        server = _patient_server(embedded.stop)(app, settings, on_ready=ready.begin)
         stack.callback(settings.address_file.unlink, missing_ok=True)
         ending.by_server()
         server.run(sockets=[listener])
         ready.end()
         if not server.started:
             raise RecolabelError("The server could not start; the log above says why.")
+
+
+def _patient_server(before_end: Callable[[], None]) -> type[Server]:
+    """A server that answers until the worker has ended, so that the worker can give its job back."""
+    from recolabel.api.server import Server
+
+    class PatientServer(Server):
+        ending: threading.Thread | None = None
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if self.ending is not None:
+                super().handle_exit(sig, frame)  # asked twice: at once
+                return
+
+            def end() -> None:
+                before_end()
+                super(PatientServer, self).handle_exit(sig, frame)
+
+            self.ending = threading.Thread(target=end, name="ending", daemon=True)
+            self.ending.start()
+
+    return PatientServer
 
 
 class _End:
