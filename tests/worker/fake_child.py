@@ -1,4 +1,4 @@
-"""A child without torch, for tests of its supervisor: `python fake_child.py BEHAVIOUR`. Speaks the lines of protocol.py."""
+"""A child without torch that speaks as protocol.py says, for tests of its supervisor: `fake_child.py BEHAVIOUR`."""
 
 import json
 import os

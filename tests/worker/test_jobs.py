@@ -25,6 +25,7 @@ from recolabel.errors import ServerUnreachable
 from tests.hands import Hand, label_from_masks
 from tests.servers import ROOT, Server, descendants, wait_for
 
+SCRIPT = ROOT / "docs" / "load_model.py"
 SIZE = (48, 64)
 LONG = 100_000
 """Steps of a training that does not end by itself within a test."""
@@ -132,9 +133,9 @@ def test_a_training_publishes_a_version_that_draws_every_image(client: Client, t
     folder.mkdir()
     for name in ARTIFACT_NAMES:
         client.artifact(meadow.project_id, 1, name, folder / name)
-    script = [sys.executable, ROOT / "docs" / "load_model.py", folder, tmp_path / looked_at.name, tmp_path / "mask.png"]
-    subprocess.run(script, check=True, timeout=120)
-    with Image.open(tmp_path / "mask.png") as mask:
+    picture, mask_file = tmp_path / looked_at.name, tmp_path / "mask.png"
+    subprocess.run([sys.executable, SCRIPT, folder, picture, mask_file], check=True, timeout=120)
+    with Image.open(mask_file) as mask:
         assert np.array_equal(np.array(mask), meadow.prediction(looked_at))
 
 

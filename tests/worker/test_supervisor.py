@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -254,11 +255,11 @@ settings = WorkerSettings(report_seconds=0.02, renew_seconds=0.1)
 command = (sys.executable, {str(FAKE_CHILD)!r}, "hangs")
 Supervisor(lambda: ServerAddress({server.url!r}, "token"), settings, worker_id="w", child_command=command).ask()
 """
-    pid = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-c", code])
+    worker = subprocess.Popen([sys.executable, "-c", code])
     server.wait_for(lambda: pids(server))
 
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
+    worker.kill()
+    worker.wait()
 
     deadline = time.monotonic() + 10
     while is_alive(pids(server)[0]) and time.monotonic() < deadline:

@@ -25,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not given:
         return work(WorkerSettings())
     if given[0] == "predict":
+        # Before torch is loaded, for the reason that `warm_child.polite_environment` gives.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         from recolabel_worker import predict
 
         return predict.main(given[1:])

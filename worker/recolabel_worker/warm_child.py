@@ -49,6 +49,15 @@ class Died:
 FromChild = Ready | Progressed | WindingUp | Finished | Failed | Lost | Died
 
 
+def polite_environment() -> dict[str, str]:
+    """The environment for a process that computes with torch beside other programs.
+
+    OpenMP's threads spin while they wait for each other. Where they have not a core each, that made training steps
+    ten times as slow as threads that sleep (measured: two threads on two cores with other load, 4.5 s against 0.4 s).
+    """
+    return {"OMP_WAIT_POLICY": "passive"} | os.environ
+
+
 class WarmChild:
     """A fresh interpreter in a process group of its own, which reads orders and writes reports.
 
@@ -57,7 +66,11 @@ class WarmChild:
 
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(
-            list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env=polite_environment(),
         )
         self._reports: queue.SimpleQueue[FromChild] = queue.SimpleQueue()
         self.jobs = 0
