@@ -96,7 +96,7 @@ function Version({ version }: { version: ModelVersion }) {
           </div>
         ))}
       </dl>
-      <div class="row">
+      <div class="chips">
         {Object.entries(version.artifacts).map(([name, bytes]) => (
           <a
             key={name}

@@ -24,7 +24,7 @@ export const DEFAULTS: Preferences = {
   showPrediction: true,
   showUncertainty: false,
   showImage: true,
-  uncertaintyMode: 'heat',
+  uncertaintyMode: 'hard',
   threshold: 0.7,
   brushRadius: 6,
 }

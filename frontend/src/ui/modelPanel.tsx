@@ -153,7 +153,7 @@ function Checklist() {
   return (
     <div class="stack" data-testid="checklist">
       <p class="hint small">
-        Begin with one click per class you see: {done} of {all.length}.
+        One click per class you see: {done} of {all.length}
       </p>
       <ul class="checklist">
         {all.slice(0, SHOWN).map((one) => (
