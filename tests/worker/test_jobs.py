@@ -51,7 +51,7 @@ def client(server: Server) -> Iterator[Client]:
 
 
 class Meadow:
-    """A project of six pictures: green left, blue right, and two clicks on each of the first four."""
+    """A project of six pictures: green left, blue right, and six clicks on each of the first four."""
 
     def __init__(self, client: Client, folder: Path, name: str) -> None:
         self.client = client
@@ -71,7 +71,7 @@ class Meadow:
             self.images.append(client.add_image(self.project_id, file.name, file).image)
             self.masks[file.name] = mask
         self.class_uids = [label_class.class_uid for label_class in self.project.classes]
-        label_from_masks(client, self.images[:4], self.masks, self.class_uids, clicks_per_image=2)
+        label_from_masks(client, self.images[:4], self.masks, self.class_uids, clicks_per_image=6)
 
     def look_at(self, image: ImageInfo) -> None:
         self.client.open_in_browser(self.project_id, image.image_id, Hand().client_id)
@@ -83,13 +83,13 @@ class Meadow:
         wait_for(lambda: self.client.job(job.job_id).finished_at, seconds=120, what="the job to end")
         return self.client.job(job.job_id)
 
-    def wait_until(self, job: Job, *, done: int, attempt: int = 1) -> None:
+    def wait_until(self, job: Job, *, done: int) -> None:
         def is_there() -> bool:
             now = self.client.job(job.job_id)
             assert now.finished_at is None, now.error
-            return now.attempt >= attempt and now.progress.stage == "training" and now.progress.done >= done
+            return now.progress.stage == "training" and now.progress.done >= done
 
-        wait_for(is_there, seconds=120, what=f"step {done} of attempt {attempt}")
+        wait_for(is_there, seconds=120, what=f"step {done}")
 
     def prediction(self, image: ImageInfo) -> npt.NDArray[np.uint8]:
         map_id = self.map(image).map_id
@@ -121,7 +121,7 @@ def test_a_training_publishes_a_version_that_draws_every_image(client: Client, t
     assert drawing.state is JobState.SUCCEEDED, drawing.error
     for image in meadow.images:
         assert meadow.map(image).model_version == 1
-        assert (meadow.prediction(image) == meadow.masks[image.name]).mean() > 0.9
+        assert (meadow.prediction(image) == meadow.masks[image.name]).mean() > 0.8
     assert client.questions(meadow.project_id, limit=5).questions
     [version] = client.model_versions(meadow.project_id)
     assert version.metrics.steps == 4
@@ -168,23 +168,27 @@ def test_a_killed_child_costs_an_attempt_and_no_checkpoint(server: Server, clien
 
     os.kill(child_of(server), signal.SIGKILL)
 
-    # I expect the second attempt to go on behind the first step
-    meadow.wait_until(job, done=1, attempt=2)
-    wait_for(lambda: resumed_at, seconds=30, what="word of the second attempt")
+    # I expect the second attempt to go on behind the first step, and to end like any other
+    wait_for(lambda: resumed_at, seconds=60, what="the second attempt to train")
     assert resumed_at[0] > 0
     client.cancel(job.job_id)
-    assert meadow.wait_for_end(job).state is JobState.SUCCEEDED
+    ended = meadow.wait_for_end(job)
+    assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 2)
 
 
 def watch_second_attempt(server: Server, project_id: str, resumed_at: list[int]) -> None:
-    """Note the step at which attempt 2 reports that it trains."""
+    """Note the step at which attempt 2 begins to train; until it prepares, progress is that of attempt 1."""
+    has_prepared = False
     try:
         with server.client() as client:
             for update in client.updates(project_id, after=0):
-                if isinstance(update.hint, JobChanged):
-                    job = update.hint.job
-                    if job.kind is JobKind.TRAIN and job.attempt == 2 and job.progress.stage == "training":
-                        resumed_at.append(job.progress.done)
+                if not isinstance(update.hint, JobChanged) or update.hint.job.attempt < 2:
+                    continue
+                progress = update.hint.job.progress
+                has_prepared = has_prepared or progress.stage.startswith("fetching")
+                if has_prepared and progress.stage == "training":
+                    resumed_at.append(progress.done)
+                    return
     except ServerUnreachable:
         return
 

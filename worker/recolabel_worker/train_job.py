@@ -122,7 +122,7 @@ class _Training:
     def _fetch(self, images: Sequence[SnapshotImage]) -> list[_Picture]:
         found: list[_Picture] = []
         for image in within_memory(images, self.job.settings.training_bytes):
-            self._stop_before_anything_is_there()
+            self._heed_the_wish_to_stop()
             pixels = fetch_pixels(self.job, self._cache, image)
             if pixels is None:
                 logger.warning("Image %s was removed or replaced; it is left out.", image.image_id)
@@ -131,9 +131,13 @@ class _Training:
             found.append(_Picture(image, pixels, label_map))
         return found
 
-    def _stop_before_anything_is_there(self) -> None:
-        if self.job.stop.is_set():
+    def _heed_the_wish_to_stop(self) -> None:
+        """End here while there is nothing to keep; a training with a checkpoint goes on to publish that."""
+        if not self.job.stop.is_set():
+            return
+        if self.job.lease.checkpoint is None:
             raise JobImpossible("The training was stopped before there was anything to keep.")
+        self.job.wind_up()
 
     def _unlabelled(self) -> list[SnapshotImage]:
         """The images without labels that take part: no more than the steps will look at."""
@@ -179,7 +183,7 @@ class _Training:
             file.unlink()
 
     def _fresh(self, network: DeepLabV3Plus) -> TrainState:
-        self._stop_before_anything_is_there()
+        self._heed_the_wish_to_stop()
         self._report("fitting the fast head")
         images = [picture.sparse for picture in self.pictures]
         return create_state(self.cfg, images, network=network, device=self.device)
@@ -190,6 +194,9 @@ class _Training:
         """Train until all steps are done or somebody wishes to stop."""
         job, state, steps = self.job, self.state, self.cfg.steps
         self._report("training", done=state.step)
+        if job.stop.is_set():
+            job.wind_up()
+            return
         seconds = _RunningMean()
         for report in train(state):
             eta = seconds.after(report.seconds) * (steps - report.step)
