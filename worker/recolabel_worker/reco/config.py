@@ -92,16 +92,16 @@ class TrainConfig:
     """One training run. `from_dict(to_dict())` gives the same run again."""
 
     num_classes: int
-    steps: int = 60
+    steps: int = 60  # about 80 seconds of processor time at the default crop
     method: Method = "classmix"
     use_reco: bool = True
     seed: int = 0
     crop: tuple[int, int] = (288, 384)  # height, width of a view, input pixels; multiples of SIDE_MULTIPLE
     batch_labelled: int = 2  # views around clicks
     batch_unlabelled: int = 2  # views of any image; the labels they have are kept
-    head_lr: float = 1e-3  # AdamW; decoder and heads
-    direct_lr: float = 1e-4  # AdamW; the layer that holds the fast head's solution moves slowly
-    backbone_lr: float = 5e-5  # AdamW; small steps keep the pretrained features
+    head_lr: float = 5e-4  # AdamW; decoder and heads
+    direct_lr: float = 5e-5  # AdamW; the layer that holds the fast head's solution moves slowly
+    backbone_lr: float = 2e-5  # AdamW; small steps keep the pretrained features
     frozen_stages: int = 1  # 0-4 first stages of the backbone that stay as they are: half of a step's time is there
     weight_decay: float = 1e-4
     warm_up_steps: int = 10  # backbone and direct layer wait while the fresh heads settle
