@@ -38,6 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "XDG_CACHE_HOME": str(folder / "cache"),
         "RECOLABEL_CHECKPOINT_SECONDS": "0.2",
         "RECOLABEL_MAP_SECONDS": "0.2",
+        "RECOLABEL_POLL_SECONDS": "600",  # so that a job that starts was rung for
     }
     server = Server("up", folder / "data", "--port", "0", "--no-browser", environment=environment)
     yield server.wait_until_ready()
