@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks'
 import { projects as projectApi } from '../api/client'
 import { sentenceOf } from '../api/problems'
-import type { ClassPatch, LabelClass } from '../api/types'
+import type { ClassPatch, Id, LabelClass } from '../api/types'
 import { VOID } from '../labels/events'
 import { nextColour, VOID_COLOUR } from '../labels/palette'
 import { activeClass, chooseClass } from '../state/annotation'
@@ -85,12 +85,11 @@ function AddClass() {
     const open = project.value
     if (open === null) return
     const names = namesIn(text)
-    const problem = mistakeIn(names, open.classes)
+    const problem = mistakeIn(names, classes.peek())
     if (problem !== null) return setMistake(problem)
     try {
       for (const name of names) {
-        const colour = nextColour(project.value?.classes.map((one) => one.colour) ?? [])
-        takeClass(await projectApi.addClass(open.project_id, { name, colour }))
+        takeClass(await addOrBringBack(open.project_id, name))
       }
       setText('')
     } catch (error) {
@@ -126,6 +125,14 @@ function AddClass() {
       </p>
     </form>
   )
+}
+
+/** A name that a retired class has brings that class back, with the labels it had. */
+function addOrBringBack(projectId: Id, name: string): Promise<LabelClass> {
+  const present = project.peek()?.classes ?? []
+  const retired = present.find((one) => one.retired && one.name.toLocaleLowerCase() === name.toLocaleLowerCase())
+  if (retired !== undefined) return projectApi.patchClass(projectId, retired.class_uid, { retired: false })
+  return projectApi.addClass(projectId, { name, colour: nextColour(present.map((one) => one.colour)) })
 }
 
 function EditClass({ labelClass, onClose }: { labelClass: LabelClass; onClose: () => void }) {
@@ -182,7 +189,8 @@ function EditClass({ labelClass, onClose }: { labelClass: LabelClass; onClose: (
           {mistake}
         </p>
         <p class="hint">
-          A retired class keeps its labels but is no longer offered nor trained. Its pixels then count as unlabelled.
+          A retired class keeps its labels but is no longer offered nor trained; its pixels count as unlabelled. Adding
+          a class of its name brings it back.
         </p>
         <div class="dialog-actions">
           <button type="button" class="button danger" onClick={() => void change({ retired: true })}>

@@ -1,9 +1,10 @@
-import { useSignal, useSignalEffect } from '@preact/signals'
+import { effect, signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import type { ClassOrVoid } from '../api/types'
-import { Editor, type LabelShape } from '../canvas/editor'
+import { Editor, type Gesture, type LabelShape } from '../canvas/editor'
 import type { HeldLabel } from '../labels/document'
 import { VOID } from '../labels/events'
+import { VOID_COLOUR } from '../labels/palette'
 import {
   activeClass,
   chooseClass,
@@ -75,108 +76,112 @@ function makeShapes({ event, erasers }: HeldLabel): LabelShape[] {
   }))
 }
 
-/** The canvas, fed from the state. `onClick` decides what a click means: a label, or the answer to a question. */
+/** The canvas, fed from the state. */
 export function Stage() {
   const element = useRef<HTMLDivElement>(null)
-  const keeper = useRef(new ShapeKeeper())
-  /** How many pictures were put on the stage. */
-  const pictures = useSignal(0)
-
-  useEffect(() => {
-    if (element.current === null) return
-    const mounted = new Editor(element.current, {
-      gesture: (gesture) => {
-        if (gesture.kind === 'stroke') stroke(gesture.points, gesture.radius)
-        else if (gesture.kind === 'erase') erase(gesture.points, gesture.radius)
-        else if (gesture.kind === 'click') {
-          if (activeClass.peek() !== null) click(gesture.pixel, activeClass.peek() as ClassOrVoid)
-        } else {
-          const picked = saidAt(gesture.pixel) ?? predictedAt(gesture.pixel)?.classUid ?? null
-          if (picked !== null) chooseClass(picked)
-          giveBackTool()
-        }
-      },
-      viewportChanged: (viewport) => {
-        scale.value = viewport.scale
-      },
-      pointerMoved: (pixel) => {
-        pointer.value = pixel
-      },
-      brushSizeWanted: resizeBrush,
-      opacityWanted: changeOpacity,
-    })
-    editor.value = mounted
-    return () => {
-      editor.value = null
-      pointer.value = null
-      mounted.destroy()
-    }
-  }, [])
-
-  useSignalEffect(() => {
-    const bitmap = picture.value
-    const open = image.value
-    if (open === null || bitmap === null) editor.value?.setImage(null, 0, 0)
-    else editor.value?.setImage(bitmap, open.width, open.height)
-    pictures.value = pictures.peek() + 1
-  })
-  // Effects run in no promised order, and a new picture drops what lay over the one before: these follow it.
-  useSignalEffect(() => {
-    if (pictures.value > 0 && image.value !== null) editor.value?.setLabels(keeper.current.shapesOf(heldLabels.value))
-  })
-  useSignalEffect(() => {
-    const shown = overlay.value
-    const known = classesByUid.value
-    if (pictures.value === 0 || editor.value === null || image.value === null) return
-    if (shown === null || shown.map.image_id !== image.value.image_id) {
-      editor.value.setPrediction(null)
-      editor.value.setUncertainty(null)
-      return
-    }
-    const { map, prediction, confidence } = shown
-    const size = { width: map.width, height: map.height }
-    const palette = map.class_uids.map((classUid) => known.get(classUid)?.colour ?? '#808080')
-    editor.value.setPrediction({ ...size, bytes: prediction, palette, mapId: map.map_id })
-    editor.value.setUncertainty({ ...size, bytes: confidence })
-  })
-  useSignalEffect(() => {
-    const { showImage, showLabels, showPrediction, showUncertainty } = preferences.value
-    const { predictionOpacity, uncertaintyMode, threshold } = preferences.value
-    editor.value?.setView({
-      showImage,
-      showLabels,
-      showPrediction,
-      showUncertainty,
-      predictionOpacity,
-      uncertaintyMode,
-      threshold,
-    })
-  })
-  useSignalEffect(() => {
-    // Says to tests, as the editor's own attributes do, what is on the stage and ready for hands.
-    const shown = element.current
-    if (shown === null) return
-    if (isReady.value && image.value !== null) shown.dataset.imageId = image.value.image_id
-    else delete shown.dataset.imageId
-  })
-  useSignalEffect(() => editor.value?.setTool(tool.value))
-  useSignalEffect(() => {
-    const classUid = activeClass.value
-    const colour = classUid === null || classUid === VOID ? null : colourOfClass(classUid)
-    editor.value?.setBrush(preferences.value.brushRadius, colour)
-  })
-  useSignalEffect(() => editor.value?.peek(isPeeking.value))
-  useSignalEffect(() => {
-    const asked = question.value
-    const mounted = editor.value
-    if (pictures.value === 0 || mounted === null || image.value === null) return
-    const isHere = asked !== null && asked.image_id === image.value.image_id
-    mounted.showQuestion(isHere ? asked.pixel : null)
-    if (isHere) mounted.centreOn(asked.pixel, Math.max(QUESTION_SCALE, mounted.viewport.scale))
-  })
-
+  useEffect(() => (element.current === null ? undefined : mount(element.current)), [])
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: the stage takes focus so that keys reach it after a click
     <section ref={element} class="stage" data-testid="stage" aria-label="Image; labels are drawn here" tabIndex={0} />
   )
+}
+
+/** Put an editor into the element and keep it fed until the returned function is called. */
+function mount(element: HTMLElement): () => void {
+  const mounted = new Editor(element, {
+    gesture: take,
+    viewportChanged: (viewport) => {
+      scale.value = viewport.scale
+    },
+    pointerMoved: (pixel) => {
+      pointer.value = pixel
+    },
+    brushSizeWanted: resizeBrush,
+    opacityWanted: changeOpacity,
+  })
+  editor.value = mounted
+  // Plain effects run at once; those of components wait for the next frame, and a quick hand would use the old tool.
+  const stops = feeds(mounted, element).map((feed) => effect(feed))
+  return () => {
+    for (const stop of stops) stop()
+    editor.value = null
+    pointer.value = null
+    mounted.destroy()
+  }
+}
+
+function take(gesture: Gesture): void {
+  const classUid = activeClass.peek()
+  if (gesture.kind === 'stroke') stroke(gesture.points, gesture.radius)
+  else if (gesture.kind === 'erase') erase(gesture.points, gesture.radius)
+  else if (gesture.kind === 'pick') {
+    const picked = saidAt(gesture.pixel) ?? predictedAt(gesture.pixel)?.classUid ?? null
+    if (picked !== null) chooseClass(picked)
+    giveBackTool()
+  } else if (classUid !== null) click(gesture.pixel, classUid)
+}
+
+/** One effect for each thing that the editor shows. */
+function feeds(mounted: Editor, element: HTMLElement): (() => void)[] {
+  const keeper = new ShapeKeeper()
+  // Effects run in no promised order, and a new picture drops what lay over the one before: the others follow it.
+  const pictures = signal(0)
+  return [
+    () => {
+      const bitmap = picture.value
+      const open = image.value
+      if (open === null || bitmap === null) mounted.setImage(null, 0, 0)
+      else mounted.setImage(bitmap, open.width, open.height)
+      pictures.value = pictures.peek() + 1
+    },
+    () => {
+      if (pictures.value > 0 && image.value !== null) mounted.setLabels(keeper.shapesOf(heldLabels.value))
+    },
+    () => {
+      const shown = overlay.value
+      const known = classesByUid.value
+      if (pictures.value === 0 || image.value === null) return
+      if (shown === null || shown.map.image_id !== image.value.image_id) {
+        mounted.setPrediction(null)
+        mounted.setUncertainty(null)
+        return
+      }
+      const { map, prediction, confidence } = shown
+      const size = { width: map.width, height: map.height }
+      const palette = map.class_uids.map((classUid) => known.get(classUid)?.colour ?? VOID_COLOUR)
+      mounted.setPrediction({ ...size, bytes: prediction, palette, mapId: map.map_id })
+      mounted.setUncertainty({ ...size, bytes: confidence })
+    },
+    () => {
+      const { showImage, showLabels, showPrediction, showUncertainty } = preferences.value
+      const { predictionOpacity, uncertaintyMode, threshold } = preferences.value
+      mounted.setView({
+        showImage,
+        showLabels,
+        showPrediction,
+        showUncertainty,
+        predictionOpacity,
+        uncertaintyMode,
+        threshold,
+      })
+    },
+    () => mounted.setTool(tool.value),
+    () => {
+      const classUid = activeClass.value
+      mounted.setBrush(preferences.value.brushRadius, classUid === null ? null : shapeColour(classUid))
+    },
+    () => mounted.peek(isPeeking.value),
+    () => {
+      const asked = question.value
+      if (pictures.value === 0 || image.value === null) return
+      const isHere = asked !== null && asked.image_id === image.value.image_id
+      mounted.showQuestion(isHere ? asked.pixel : null)
+      if (isHere) mounted.centreOn(asked.pixel, Math.max(QUESTION_SCALE, mounted.viewport.scale))
+    },
+    () => {
+      // Says to tests, as the editor's own attributes do, what is on the stage and ready for hands.
+      if (isReady.value && image.value !== null) element.dataset.imageId = image.value.image_id
+      else delete element.dataset.imageId
+    },
+  ]
 }
