@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 UI_SOURCES := $(shell find frontend -type f -not -path '*/node_modules/*' 2>/dev/null)
 
-.PHONY: run test setup ui check format contract clean
+.PHONY: run test setup ui check format screenshots contract clean
 
 run: setup ui                ## set up everything, start, open the browser
 	$(BIN)/recolabel up $(ARGS)
@@ -27,6 +27,9 @@ check: setup ui              ## lint and types only
 
 format: setup                ## rewrite sources in the house format
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && cd frontend && npm run --silent format
+
+screenshots: setup ui        ## play the story in Chromium and keep the pictures of its pages in docs/screenshots
+	RECOLABEL_SCREENSHOTS=docs/screenshots $(BIN)/pytest tests/browser -k demo
 
 contract: setup $(STAMPS)/node_modules   ## regenerate openapi.json and the TypeScript types made from it
 	$(BIN)/python -m recolabel.api.openapi > backend/openapi.json

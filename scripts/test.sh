@@ -13,6 +13,10 @@ if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; the
   fi
 fi
 
+# Threads of torch that wait for each other should sleep: a machine that runs a server and a browser beside them has
+# no core to spare for spinning.
+export OMP_WAIT_POLICY=passive
+
 scripts/check.sh
 echo "== front-end unit tests"; (cd frontend && npm test --silent)
 echo "== Python and browser tests"; .venv/bin/pytest "$@"

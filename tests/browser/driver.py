@@ -77,15 +77,22 @@ class Driver:
         assert box is not None
         return box["x"] + origin_x + (x + 0.5) * scale, box["y"] + origin_y + (y + 0.5) * scale
 
+    def choose_class(self, position: int) -> None:
+        """By its digit; past the tenth class by its row in the list."""
+        if position < 10:
+            self.page.keyboard.press(str((position + 1) % 10))
+        else:
+            self.page.get_by_test_id("class-row").nth(position).click()
+
     def click_pixel(self, class_position: int, y: int, x: int) -> None:
-        """Choose the class by its digit and click the image pixel (y, x)."""
-        self.page.keyboard.press(str((class_position + 1) % 10))
+        """Choose the class and click the image pixel (y, x)."""
+        self.choose_class(class_position)
         self.page.keyboard.press("c")
         self.page.mouse.click(*self.screen_point(y, x))
 
     def brush(self, class_position: int, start: tuple[int, int], end: tuple[int, int]) -> None:
         """Paint from one image pixel (y, x) to another."""
-        self.page.keyboard.press(str((class_position + 1) % 10))
+        self.choose_class(class_position)
         self.page.keyboard.press("b")
         self.page.mouse.move(*self.screen_point(*start))
         self.page.mouse.down()

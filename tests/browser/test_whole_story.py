@@ -20,6 +20,7 @@ from recolabel.contract.labels import ClickEvent
 from recolabel.contract.projects import ProjectPatch, ProjectSettings
 from recolabel.demo import make_demo
 from tests.browser.driver import Driver
+from tests.browser.screenshots import take
 from tests.hands import class_balanced_clicks, mean_iou, read_mask
 from tests.servers import CAMVID, ROOT, StartServer, wait_for
 
@@ -72,8 +73,10 @@ def test_the_whole_story_on_the_demo_pictures(start_server: StartServer, page: P
 
     # Create, import: a wrong file gets its sentence, the others come in
     page.goto(server.address)
-    driver.create_project("Story", classes)
+    take(page, "welcome")
+    driver.create_project("Landscapes", classes)
     driver.drop_pictures([*pictures, not_a_picture], refused=1)
+    take(page, "images")
     expect(page.get_by_text("not a JPEG, PNG, WebP, TIFF or BMP")).to_be_visible()
     [project] = client.projects()
 
@@ -105,8 +108,13 @@ def test_the_whole_story_on_the_demo_pictures(start_server: StartServer, page: P
     finish_predictions(client, project.project_id)
 
     # N goes to a hard pixel; Enter agrees with the guess; the answer is stored
+    take(page, "annotate")
+    page.keyboard.press("u")
+    take(page, "uncertainty")
+    page.keyboard.press("u")
     page.keyboard.press("n")
     driver.see("question")
+    take(page, "question")
     before = len(client.label_log(project.project_id))
     page.keyboard.press("Enter")
     wait_for(
@@ -135,6 +143,7 @@ def test_the_whole_story_on_the_demo_pictures(start_server: StartServer, page: P
     finish_predictions(client, project.project_id)
     page.goto(f"{server.url}/projects/{project.project_id}/models")
     driver.see("version-row")
+    take(page, "models")
     model = export_model(page, tmp_path / "model")
     exported = masks_of_export(page, "predictions")
     assert len(exported) == len(pictures)
@@ -148,6 +157,9 @@ def test_the_whole_story_on_the_demo_pictures(start_server: StartServer, page: P
     loaded = read_mask(alone)
     assert np.array_equal(loaded, shown_plane.reshape(image.height, image.width))
     assert np.array_equal(loaded, exported[Path(image.name).with_suffix(".png").name])
+    page.goto(server.url)
+    driver.see("project-card")
+    take(page, "projects")
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="the CamVid photographs are not beside the repository")
