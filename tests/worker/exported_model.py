@@ -36,7 +36,7 @@ def export(folder: Path, network: DeepLabV3Plus) -> Path:
         image_count=3,
         labelled_image_count=2,
         training=TrainConfig(len(CLASSES)).to_dict(),
-        metrics=Metrics(steps=2, seconds=1.5, held_out_clicks=0, accuracy=None, chosen="deep"),
+        metrics=Metrics(steps=2, seconds=1.5, held_out_pixels=0, accuracy=None, chosen="deep"),
         parent=None,
     )
     folder.mkdir(parents=True)

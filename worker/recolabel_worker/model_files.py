@@ -215,7 +215,7 @@ def _card(config: Mapping[str, JsonValue]) -> str:
     measured = (
         "not measured: too few clicks to keep some from training"
         if metrics.accuracy is None
-        else f"{metrics.accuracy:.3f} on {metrics.held_out_clicks} clicks kept from training"
+        else f"{metrics.accuracy:.3f} on {metrics.held_out_pixels} pixels kept from training"
     )
     rows = "\n".join(
         f"| {label_class.index} | {_cell(label_class.name)} | {label_class.colour} |" for label_class in classes

@@ -318,7 +318,7 @@ def _metrics(choice: Choice, *, steps: int, seconds: float) -> Metrics:
     return Metrics(
         steps=steps,
         seconds=seconds,
-        held_out_clicks=choice.judged_labels if choice.held_out else 0,
+        held_out_pixels=choice.judged_labels if choice.held_out else 0,
         accuracy=min(1.0, right) if choice.held_out else None,
         chosen="deep" if is_deep else "fast head",
     )

@@ -23,8 +23,10 @@ class Metrics(Contract):
 
     steps: int
     seconds: float
-    held_out_clicks: int = Field(description="clicks kept from this training to choose between candidates; 0 = too few")
-    accuracy: float | None = Field(description="on those clicks, 0..1")
+    held_out_pixels: int = Field(
+        description="labelled pixels kept from this training to choose between candidates; 0 = too few"
+    )
+    accuracy: float | None = Field(description="on those pixels, every class counting the same, 0..1")
     chosen: str = Field(description="which candidate was published: 'fast head' or 'deep'")
 
 

@@ -15,13 +15,13 @@ export interface paths {
          * List Projects
          * @description All projects, in order of creation.
          */
-        get: operations["list_projects_api_v1_projects_get"];
+        get: operations["list_projects"];
         put?: never;
         /**
          * Create Project
          * @description Make a project with its classes. Names differ, also from those of other projects.
          */
-        post: operations["create_project_api_v1_projects_post"];
+        post: operations["create_project"];
         delete?: never;
         options?: never;
         head?: never;
@@ -39,21 +39,21 @@ export interface paths {
          * Get Project
          * @description One project.
          */
-        get: operations["get_project_api_v1_projects__project_id__get"];
+        get: operations["get_project"];
         put?: never;
         post?: never;
         /**
          * Delete Project
          * @description Put a project away. It is not shown any more; its log stays on disk.
          */
-        delete: operations["delete_project_api_v1_projects__project_id__delete"];
+        delete: operations["delete_project"];
         options?: never;
         head?: never;
         /**
          * Change Project
          * @description Change name or settings; what is left out stays.
          */
-        patch: operations["change_project_api_v1_projects__project_id__patch"];
+        patch: operations["change_project"];
         trace?: never;
     };
     "/api/v1/projects/{project_id}/class-counts": {
@@ -67,7 +67,7 @@ export interface paths {
          * Count Labels By Class
          * @description How many labels hold for each class_uid, and for `void`; what is not named has none.
          */
-        get: operations["count_labels_by_class_api_v1_projects__project_id__class_counts_get"];
+        get: operations["count_labels_by_class"];
         put?: never;
         post?: never;
         delete?: never;
@@ -89,7 +89,7 @@ export interface paths {
          * Add Class
          * @description Add a class at the end of the list.
          */
-        post: operations["add_class_api_v1_projects__project_id__classes_post"];
+        post: operations["add_class"];
         delete?: never;
         options?: never;
         head?: never;
@@ -113,7 +113,7 @@ export interface paths {
          * Change Class
          * @description Rename, recolour, retire or bring back a class; what is left out stays.
          */
-        patch: operations["change_class_api_v1_projects__project_id__classes__class_uid__patch"];
+        patch: operations["change_class"];
         trace?: never;
     };
     "/api/v1/projects/{project_id}/images": {
@@ -127,12 +127,12 @@ export interface paths {
          * List Images
          * @description A window of the project's images in order of import.
          */
-        get: operations["list_images_api_v1_projects__project_id__images_get"];
+        get: operations["list_images"];
         /**
          * Add Image
          * @description Upload one file. 201: stored; 200: the same pixels are there already and nothing changed.
          */
-        put: operations["add_image_api_v1_projects__project_id__images_put"];
+        put: operations["add_image"];
         post?: never;
         delete?: never;
         options?: never;
@@ -152,7 +152,7 @@ export interface paths {
          * Say What Is Open
          * @description Say which image a person looks at. It holds for 60 s; workers draw that image first.
          */
-        put: operations["say_what_is_open_api_v1_projects__project_id__open_image_put"];
+        put: operations["say_what_is_open"];
         post?: never;
         delete?: never;
         options?: never;
@@ -171,14 +171,14 @@ export interface paths {
          * Get Image
          * @description One image.
          */
-        get: operations["get_image_api_v1_images__image_id__get"];
+        get: operations["get_image"];
         put?: never;
         post?: never;
         /**
          * Remove Image
          * @description Put an image away. Its labels stay in the log.
          */
-        delete: operations["remove_image_api_v1_images__image_id__delete"];
+        delete: operations["remove_image"];
         options?: never;
         head?: never;
         patch?: never;
@@ -195,12 +195,12 @@ export interface paths {
          * Get File
          * @description The canonical pixels: what the browser draws and the worker trains on. `?v=` and the ETag make it keepable.
          */
-        get: operations["get_file_api_v1_images__image_id__file_get"];
+        get: operations["get_file"];
         /**
          * Replace Image
          * @description Give an image other pixels. Labels of the old pixels no longer hold.
          */
-        put: operations["replace_image_api_v1_images__image_id__file_put"];
+        put: operations["replace_image"];
         post?: never;
         delete?: never;
         options?: never;
@@ -219,7 +219,7 @@ export interface paths {
          * Get Original
          * @description The file as it was uploaded, as a download.
          */
-        get: operations["get_original_api_v1_images__image_id__original_get"];
+        get: operations["get_original"];
         put?: never;
         post?: never;
         delete?: never;
@@ -239,7 +239,7 @@ export interface paths {
          * Get Thumbnail
          * @description A JPEG of at most 256 pixels a side.
          */
-        get: operations["get_thumbnail_api_v1_images__image_id__thumbnail_get"];
+        get: operations["get_thumbnail"];
         put?: never;
         post?: never;
         delete?: never;
@@ -259,7 +259,7 @@ export interface paths {
          * List Maps
          * @description The predictions for an image, newest first.
          */
-        get: operations["list_maps_api_v1_images__image_id__maps_get"];
+        get: operations["list_maps"];
         put?: never;
         post?: never;
         delete?: never;
@@ -279,7 +279,7 @@ export interface paths {
          * Get Prediction
          * @description Class indices into the map's `class_uids`.
          */
-        get: operations["get_prediction_api_v1_images__image_id__maps__map_id__prediction_get"];
+        get: operations["get_prediction"];
         put?: never;
         post?: never;
         delete?: never;
@@ -299,7 +299,7 @@ export interface paths {
          * Get Confidence
          * @description round(255 * probability of the predicted class).
          */
-        get: operations["get_confidence_api_v1_images__image_id__maps__map_id__confidence_get"];
+        get: operations["get_confidence"];
         put?: never;
         post?: never;
         delete?: never;
@@ -319,13 +319,13 @@ export interface paths {
          * Get Label Log
          * @description A window of the project's log, oldest first.
          */
-        get: operations["get_label_log_api_v1_projects__project_id__labels_get"];
+        get: operations["get_label_log"];
         put?: never;
         /**
          * Append Labels
          * @description Append 1 to 256 label events; idempotent by event id. Stored and duplicate mean: on disk.
          */
-        post: operations["append_labels_api_v1_projects__project_id__labels_post"];
+        post: operations["append_labels"];
         delete?: never;
         options?: never;
         head?: never;
@@ -343,7 +343,7 @@ export interface paths {
          * Get Image Labels
          * @description Every label event of an image, oldest first.
          */
-        get: operations["get_image_labels_api_v1_images__image_id__labels_get"];
+        get: operations["get_image_labels"];
         put?: never;
         post?: never;
         delete?: never;
@@ -363,7 +363,7 @@ export interface paths {
          * Get Label Map
          * @description The labels that hold now: value = class index, 254 void, 255 unlabelled; the palette shows class colours.
          */
-        get: operations["get_label_map_api_v1_images__image_id__label_map_get"];
+        get: operations["get_label_map"];
         put?: never;
         post?: never;
         delete?: never;
@@ -383,7 +383,7 @@ export interface paths {
          * Next Questions
          * @description The next questions, the most useful first. Answer with a click event that names the question.
          */
-        get: operations["next_questions_api_v1_projects__project_id__questions_get"];
+        get: operations["next_questions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -403,13 +403,13 @@ export interface paths {
          * List Jobs
          * @description The project's jobs, newest first.
          */
-        get: operations["list_jobs_api_v1_projects__project_id__jobs_get"];
+        get: operations["list_jobs"];
         put?: never;
         /**
          * Start Training
          * @description Start a training at this position of the log. 200: one is active already, and this is it.
          */
-        post: operations["start_training_api_v1_projects__project_id__jobs_post"];
+        post: operations["start_training"];
         delete?: never;
         options?: never;
         head?: never;
@@ -427,7 +427,7 @@ export interface paths {
          * Get Job
          * @description One job.
          */
-        get: operations["get_job_api_v1_jobs__job_id__get"];
+        get: operations["get_job"];
         put?: never;
         post?: never;
         delete?: never;
@@ -449,7 +449,7 @@ export interface paths {
          * Cancel Job
          * @description Ask a job to stop. A queued one ends at once, a running one when its worker hears of it.
          */
-        post: operations["cancel_job_api_v1_jobs__job_id__cancel_post"];
+        post: operations["cancel_job"];
         delete?: never;
         options?: never;
         head?: never;
@@ -467,7 +467,7 @@ export interface paths {
          * List Model Versions
          * @description The project's trained networks, newest first.
          */
-        get: operations["list_model_versions_api_v1_projects__project_id__model_versions_get"];
+        get: operations["list_model_versions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -487,7 +487,7 @@ export interface paths {
          * Get Model Version
          * @description One trained network.
          */
-        get: operations["get_model_version_api_v1_projects__project_id__model_versions__version__get"];
+        get: operations["get_model_version"];
         put?: never;
         post?: never;
         delete?: never;
@@ -507,7 +507,7 @@ export interface paths {
          * Get Artifact
          * @description A file of a model version, as a download.
          */
-        get: operations["get_artifact_api_v1_projects__project_id__model_versions__version__artifacts__name__get"];
+        get: operations["get_artifact"];
         put?: never;
         post?: never;
         delete?: never;
@@ -527,7 +527,7 @@ export interface paths {
          * Export Project
          * @description Masks (value = class index, 254 void, 255 unlabelled) or the label log.
          */
-        get: operations["export_project_api_v1_projects__project_id__export_get"];
+        get: operations["export_project"];
         put?: never;
         post?: never;
         delete?: never;
@@ -547,7 +547,7 @@ export interface paths {
          * Who Am I
          * @description The person behind the token.
          */
-        get: operations["who_am_i_api_v1_users_me_get"];
+        get: operations["who_am_i"];
         put?: never;
         post?: never;
         delete?: never;
@@ -567,7 +567,7 @@ export interface paths {
          * Follow Updates
          * @description Hints that something changed, as server-sent events: `id:` is the update_id, data an Update. Starts at now.
          */
-        get: operations["follow_updates_api_v1_updates_get"];
+        get: operations["follow_updates"];
         put?: never;
         post?: never;
         delete?: never;
@@ -589,7 +589,7 @@ export interface paths {
          * Claim Job
          * @description Claim the job that was rung for, or any that waits.
          */
-        post: operations["claim_job_api_v1_leases_post"];
+        post: operations["claim_job"];
         delete?: never;
         options?: never;
         head?: never;
@@ -609,7 +609,7 @@ export interface paths {
          * Renew Lease
          * @description Keep the lease, say how far the job is, and hear whether it should stop.
          */
-        post: operations["renew_lease_api_v1_leases__job_id__renew_post"];
+        post: operations["renew_lease"];
         delete?: never;
         options?: never;
         head?: never;
@@ -627,7 +627,7 @@ export interface paths {
          * Get Inputs
          * @description What the job works on, at its position of the log.
          */
-        get: operations["get_inputs_api_v1_leases__job_id__inputs_get"];
+        get: operations["get_inputs"];
         put?: never;
         post?: never;
         delete?: never;
@@ -647,7 +647,7 @@ export interface paths {
          * Get Label Map Of Job
          * @description An image's labels at the job's position: value = class index of the snapshot, 254 void, 255 unlabelled.
          */
-        get: operations["get_label_map_of_job_api_v1_leases__job_id__label_maps__image_id__get"];
+        get: operations["get_label_map_of_job"];
         put?: never;
         post?: never;
         delete?: never;
@@ -667,12 +667,12 @@ export interface paths {
          * Get Blob
          * @description A file of the job: its checkpoint, or the model that it starts from.
          */
-        get: operations["get_blob_api_v1_leases__job_id__blobs__sha256__get"];
+        get: operations["get_blob"];
         /**
          * Put Blob
          * @description Upload a file of the job. It must have the hash that it is sent as.
          */
-        put: operations["put_blob_api_v1_leases__job_id__blobs__sha256__put"];
+        put: operations["put_blob"];
         post?: never;
         delete?: never;
         options?: never;
@@ -693,7 +693,7 @@ export interface paths {
          * Record Checkpoint
          * @description Name the uploaded file that the job can resume from.
          */
-        post: operations["record_checkpoint_api_v1_leases__job_id__checkpoints_post"];
+        post: operations["record_checkpoint"];
         delete?: never;
         options?: never;
         head?: never;
@@ -711,7 +711,7 @@ export interface paths {
          * Get Open Image
          * @description The image of the job's project that a person looks at, for an early look at the training.
          */
-        get: operations["get_open_image_api_v1_leases__job_id__open_image_get"];
+        get: operations["get_open_image"];
         put?: never;
         post?: never;
         delete?: never;
@@ -733,7 +733,7 @@ export interface paths {
          * Next Image
          * @description The image that a predict job should draw next: the one open in a browser first.
          */
-        post: operations["next_image_api_v1_leases__job_id__next_image_post"];
+        post: operations["next_image"];
         delete?: never;
         options?: never;
         head?: never;
@@ -753,7 +753,7 @@ export interface paths {
          * Add Map
          * @description Publish a prediction for one image. Its planes are uploaded as blobs before.
          */
-        post: operations["add_map_api_v1_leases__job_id__maps_post"];
+        post: operations["add_map"];
         delete?: never;
         options?: never;
         head?: never;
@@ -773,7 +773,7 @@ export interface paths {
          * Publish
          * @description Hand in a trained network: a new model version, and the end of the job. Its files are uploaded before.
          */
-        post: operations["publish_api_v1_leases__job_id__publish_post"];
+        post: operations["publish"];
         delete?: never;
         options?: never;
         head?: never;
@@ -793,7 +793,7 @@ export interface paths {
          * Finish
          * @description End a predict job.
          */
-        post: operations["finish_api_v1_leases__job_id__finish_post"];
+        post: operations["finish"];
         delete?: never;
         options?: never;
         head?: never;
@@ -813,7 +813,7 @@ export interface paths {
          * Fail
          * @description Give a job back undone. With `retry` it is queued again while attempts are left.
          */
-        post: operations["fail_api_v1_leases__job_id__fail_post"];
+        post: operations["fail"];
         delete?: never;
         options?: never;
         head?: never;
@@ -831,7 +831,7 @@ export interface paths {
          * Is Ready
          * @description 200 when the server is ready: the store answers a question.
          */
-        get: operations["is_ready_healthz_get"];
+        get: operations["is_ready"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1062,11 +1062,6 @@ export interface components {
             /** Y */
             y: number;
         };
-        /** HTTPValidationError */
-        HTTPValidationError: {
-            /** Detail */
-            detail?: components["schemas"]["ValidationError"][];
-        };
         /**
          * Health
          * @description Ready to work.
@@ -1197,6 +1192,19 @@ export interface components {
             next_after: number | null;
         };
         /**
+         * ImagesChanged
+         * @description Images came.
+         */
+        ImagesChanged: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "images";
+            /** Image Count */
+            image_count: number;
+        };
+        /**
          * Job
          * @description A job as people see it.
          */
@@ -1236,6 +1244,18 @@ export interface components {
             created_at: string;
             /** Finished At */
             finished_at: string | null;
+        };
+        /**
+         * JobChanged
+         * @description A job moved on.
+         */
+        JobChanged: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "job";
+            job: components["schemas"]["Job"];
         };
         /**
          * JobInputs
@@ -1332,6 +1352,26 @@ export interface components {
             images: components["schemas"]["SnapshotImage"][];
         };
         /**
+         * LabelsChanged
+         * @description New label events on an image.
+         */
+        LabelsChanged: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "labels";
+            /** Image Id */
+            image_id: string;
+            /** Last Seq */
+            last_seq: number;
+            /**
+             * Client Id
+             * @description who sent them: a tab ignores the echo of its own events
+             */
+            client_id: string;
+        };
+        /**
          * Lease
          * @description The right to work on a job until a deadline. Every write of the worker names job and fence.
          */
@@ -1363,6 +1403,23 @@ export interface components {
             contrast?: number | null;
             /** Total */
             total?: number | null;
+        };
+        /**
+         * MapReady
+         * @description A new map of an image can be fetched.
+         */
+        MapReady: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "map";
+            /** Image Id */
+            image_id: string;
+            /** Map Id */
+            map_id: string;
+            /** Model Version */
+            model_version: number | null;
         };
         /**
          * MapUpload
@@ -1440,13 +1497,13 @@ export interface components {
             /** Seconds */
             seconds: number;
             /**
-             * Held Out Clicks
-             * @description clicks kept from this training to choose between candidates; 0 = too few
+             * Held Out Pixels
+             * @description labelled pixels kept from this training to choose between candidates; 0 = too few
              */
-            held_out_clicks: number;
+            held_out_pixels: number;
             /**
              * Accuracy
-             * @description on those clicks, 0..1
+             * @description on those pixels, every class counting the same, 0..1
              */
             accuracy: number | null;
             /**
@@ -1624,6 +1681,34 @@ export interface components {
             model_version: number;
         };
         /**
+         * Problem
+         * @description Why a request was refused (RFC 9457).
+         */
+        Problem: {
+            /** Type */
+            type: string;
+            /** Title */
+            title: string;
+            /** Status */
+            status: number;
+            /**
+             * Detail
+             * @description a sentence for people: what is wrong, what is safe, what to do next
+             */
+            detail: string;
+            /**
+             * Code
+             * @description stable, for machines, e.g. image_replaced
+             */
+            code: string;
+            /**
+             * Request Id
+             * @description stands in the server's log, when the fault is its own
+             * @default null
+             */
+            request_id: string | null;
+        };
+        /**
          * Progress
          * @description How far a job is.
          */
@@ -1683,6 +1768,17 @@ export interface components {
              * @description number of the newest model version
              */
             newest_version: number | null;
+        };
+        /**
+         * ProjectChanged
+         * @description Name, classes or settings changed.
+         */
+        ProjectChanged: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "project";
         };
         /**
          * ProjectPatch
@@ -1948,6 +2044,18 @@ export interface components {
             targets: string[];
         };
         /**
+         * Update
+         * @description One entry of the server-sent feed; its id is the `id:` field, for `Last-Event-ID`.
+         */
+        Update: {
+            /** Update Id */
+            update_id: number;
+            /** Project Id */
+            project_id: string;
+            /** Hint */
+            hint: components["schemas"]["LabelsChanged"] | components["schemas"]["ImagesChanged"] | components["schemas"]["JobChanged"] | components["schemas"]["MapReady"] | components["schemas"]["VersionPublished"] | components["schemas"]["ProjectChanged"];
+        };
+        /**
          * UploadResult
          * @description The verdict on one uploaded file. Refused files are answered as problem+json instead.
          */
@@ -1965,25 +2073,25 @@ export interface components {
             /** Name */
             name: string;
         };
-        /** ValidationError */
-        ValidationError: {
-            /** Location */
-            loc: (string | number)[];
-            /** Message */
-            msg: string;
-            /** Error Type */
-            type: string;
-            /** Input */
-            input?: unknown;
-            /** Context */
-            ctx?: Record<string, never>;
-        };
         /**
          * Verdict
          * @description What became of an uploaded file.
          * @enum {string}
          */
         Verdict: "stored" | "duplicate";
+        /**
+         * VersionPublished
+         * @description A training has published a model version.
+         */
+        VersionPublished: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "version";
+            /** Version */
+            version: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -1993,7 +2101,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    list_projects_api_v1_projects_get: {
+    list_projects: {
         parameters: {
             query?: never;
             header?: never;
@@ -2011,9 +2119,18 @@ export interface operations {
                     "application/json": components["schemas"]["Project"][];
                 };
             };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
-    create_project_api_v1_projects_post: {
+    create_project: {
         parameters: {
             query?: never;
             header?: never;
@@ -2035,18 +2152,18 @@ export interface operations {
                     "application/json": components["schemas"]["Project"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_project_api_v1_projects__project_id__get: {
+    get_project: {
         parameters: {
             query?: never;
             header?: never;
@@ -2066,18 +2183,18 @@ export interface operations {
                     "application/json": components["schemas"]["Project"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    delete_project_api_v1_projects__project_id__delete: {
+    delete_project: {
         parameters: {
             query?: never;
             header?: never;
@@ -2095,18 +2212,18 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    change_project_api_v1_projects__project_id__patch: {
+    change_project: {
         parameters: {
             query?: never;
             header?: never;
@@ -2130,18 +2247,18 @@ export interface operations {
                     "application/json": components["schemas"]["Project"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    count_labels_by_class_api_v1_projects__project_id__class_counts_get: {
+    count_labels_by_class: {
         parameters: {
             query?: never;
             header?: never;
@@ -2163,18 +2280,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    add_class_api_v1_projects__project_id__classes_post: {
+    add_class: {
         parameters: {
             query?: never;
             header?: never;
@@ -2198,18 +2315,18 @@ export interface operations {
                     "application/json": components["schemas"]["LabelClass"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    change_class_api_v1_projects__project_id__classes__class_uid__patch: {
+    change_class: {
         parameters: {
             query?: never;
             header?: never;
@@ -2234,18 +2351,18 @@ export interface operations {
                     "application/json": components["schemas"]["LabelClass"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    list_images_api_v1_projects__project_id__images_get: {
+    list_images: {
         parameters: {
             query?: {
                 /** @description `next_after` of the page before */
@@ -2269,18 +2386,18 @@ export interface operations {
                     "application/json": components["schemas"]["ImagePage"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    add_image_api_v1_projects__project_id__images_put: {
+    add_image: {
         parameters: {
             query: {
                 /** @description file name; up to 255 bytes of UTF-8, never used as a path */
@@ -2317,18 +2434,18 @@ export interface operations {
                     "application/json": components["schemas"]["UploadResult"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    say_what_is_open_api_v1_projects__project_id__open_image_put: {
+    say_what_is_open: {
         parameters: {
             query?: never;
             header?: never;
@@ -2350,18 +2467,18 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_image_api_v1_images__image_id__get: {
+    get_image: {
         parameters: {
             query?: never;
             header?: never;
@@ -2381,18 +2498,18 @@ export interface operations {
                     "application/json": components["schemas"]["ImageInfo"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    remove_image_api_v1_images__image_id__delete: {
+    remove_image: {
         parameters: {
             query?: never;
             header?: never;
@@ -2410,18 +2527,18 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_file_api_v1_images__image_id__file_get: {
+    get_file: {
         parameters: {
             query?: never;
             header?: never;
@@ -2441,18 +2558,18 @@ export interface operations {
                     "image/*": string;
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    replace_image_api_v1_images__image_id__file_put: {
+    replace_image: {
         parameters: {
             query?: never;
             header?: never;
@@ -2477,18 +2594,18 @@ export interface operations {
                     "application/json": components["schemas"]["ImageInfo"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_original_api_v1_images__image_id__original_get: {
+    get_original: {
         parameters: {
             query?: never;
             header?: never;
@@ -2508,18 +2625,18 @@ export interface operations {
                     "image/*": string;
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_thumbnail_api_v1_images__image_id__thumbnail_get: {
+    get_thumbnail: {
         parameters: {
             query?: never;
             header?: never;
@@ -2539,18 +2656,18 @@ export interface operations {
                     "image/*": string;
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    list_maps_api_v1_images__image_id__maps_get: {
+    list_maps: {
         parameters: {
             query?: never;
             header?: never;
@@ -2570,18 +2687,18 @@ export interface operations {
                     "application/json": components["schemas"]["ImageMap"][];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_prediction_api_v1_images__image_id__maps__map_id__prediction_get: {
+    get_prediction: {
         parameters: {
             query?: never;
             header?: never;
@@ -2602,18 +2719,18 @@ export interface operations {
                     "application/octet-stream": string;
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_confidence_api_v1_images__image_id__maps__map_id__confidence_get: {
+    get_confidence: {
         parameters: {
             query?: never;
             header?: never;
@@ -2634,18 +2751,18 @@ export interface operations {
                     "application/octet-stream": string;
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_label_log_api_v1_projects__project_id__labels_get: {
+    get_label_log: {
         parameters: {
             query?: {
                 /** @description seq of the last event seen */
@@ -2669,18 +2786,18 @@ export interface operations {
                     "application/json": components["schemas"]["StoredEvent"][];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    append_labels_api_v1_projects__project_id__labels_post: {
+    append_labels: {
         parameters: {
             query?: never;
             header?: never;
@@ -2704,18 +2821,18 @@ export interface operations {
                     "application/json": components["schemas"]["LabelAcks"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_image_labels_api_v1_images__image_id__labels_get: {
+    get_image_labels: {
         parameters: {
             query?: {
                 /** @description seq of the last event seen */
@@ -2738,18 +2855,18 @@ export interface operations {
                     "application/json": components["schemas"]["ImageLabels"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_label_map_api_v1_images__image_id__label_map_get: {
+    get_label_map: {
         parameters: {
             query?: never;
             header?: never;
@@ -2769,18 +2886,18 @@ export interface operations {
                     "image/png": string;
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    next_questions_api_v1_projects__project_id__questions_get: {
+    next_questions: {
         parameters: {
             query?: {
                 limit?: number;
@@ -2804,18 +2921,18 @@ export interface operations {
                     "application/json": components["schemas"]["QuestionPage"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    list_jobs_api_v1_projects__project_id__jobs_get: {
+    list_jobs: {
         parameters: {
             query?: {
                 limit?: number;
@@ -2837,18 +2954,18 @@ export interface operations {
                     "application/json": components["schemas"]["Job"][];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    start_training_api_v1_projects__project_id__jobs_post: {
+    start_training: {
         parameters: {
             query?: never;
             header?: never;
@@ -2881,18 +2998,18 @@ export interface operations {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_job_api_v1_jobs__job_id__get: {
+    get_job: {
         parameters: {
             query?: never;
             header?: never;
@@ -2912,18 +3029,18 @@ export interface operations {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    cancel_job_api_v1_jobs__job_id__cancel_post: {
+    cancel_job: {
         parameters: {
             query?: never;
             header?: never;
@@ -2943,18 +3060,18 @@ export interface operations {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    list_model_versions_api_v1_projects__project_id__model_versions_get: {
+    list_model_versions: {
         parameters: {
             query?: never;
             header?: never;
@@ -2974,18 +3091,18 @@ export interface operations {
                     "application/json": components["schemas"]["ModelVersion"][];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_model_version_api_v1_projects__project_id__model_versions__version__get: {
+    get_model_version: {
         parameters: {
             query?: never;
             header?: never;
@@ -3006,18 +3123,18 @@ export interface operations {
                     "application/json": components["schemas"]["ModelVersion"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_artifact_api_v1_projects__project_id__model_versions__version__artifacts__name__get: {
+    get_artifact: {
         parameters: {
             query?: never;
             header?: never;
@@ -3039,18 +3156,18 @@ export interface operations {
                     "application/octet-stream": unknown;
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    export_project_api_v1_projects__project_id__export_get: {
+    export_project: {
         parameters: {
             query?: {
                 format?: "indexed-png" | "jsonl";
@@ -3075,18 +3192,18 @@ export interface operations {
                     "application/x-ndjson": unknown;
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    who_am_i_api_v1_users_me_get: {
+    who_am_i: {
         parameters: {
             query?: never;
             header?: never;
@@ -3104,9 +3221,18 @@ export interface operations {
                     "application/json": components["schemas"]["User"];
                 };
             };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
-    follow_updates_api_v1_updates_get: {
+    follow_updates: {
         parameters: {
             query?: {
                 /** @description hints of this project only */
@@ -3132,18 +3258,18 @@ export interface operations {
                     "text/event-stream": unknown;
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    claim_job_api_v1_leases_post: {
+    claim_job: {
         parameters: {
             query?: never;
             header?: never;
@@ -3172,18 +3298,18 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    renew_lease_api_v1_leases__job_id__renew_post: {
+    renew_lease: {
         parameters: {
             query?: never;
             header: {
@@ -3210,18 +3336,18 @@ export interface operations {
                     "application/json": components["schemas"]["RenewalReply"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_inputs_api_v1_leases__job_id__inputs_get: {
+    get_inputs: {
         parameters: {
             query?: never;
             header: {
@@ -3244,18 +3370,18 @@ export interface operations {
                     "application/json": components["schemas"]["JobInputs"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_label_map_of_job_api_v1_leases__job_id__label_maps__image_id__get: {
+    get_label_map_of_job: {
         parameters: {
             query?: never;
             header: {
@@ -3279,18 +3405,18 @@ export interface operations {
                     "image/png": string;
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_blob_api_v1_leases__job_id__blobs__sha256__get: {
+    get_blob: {
         parameters: {
             query?: never;
             header: {
@@ -3312,18 +3438,18 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    put_blob_api_v1_leases__job_id__blobs__sha256__put: {
+    put_blob: {
         parameters: {
             query?: never;
             header: {
@@ -3349,18 +3475,18 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    record_checkpoint_api_v1_leases__job_id__checkpoints_post: {
+    record_checkpoint: {
         parameters: {
             query?: never;
             header: {
@@ -3385,18 +3511,18 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_open_image_api_v1_leases__job_id__open_image_get: {
+    get_open_image: {
         parameters: {
             query?: never;
             header: {
@@ -3419,18 +3545,18 @@ export interface operations {
                     "application/json": components["schemas"]["OpenImage"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    next_image_api_v1_leases__job_id__next_image_post: {
+    next_image: {
         parameters: {
             query?: never;
             header: {
@@ -3453,18 +3579,18 @@ export interface operations {
                     "application/json": components["schemas"]["NextImage"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    add_map_api_v1_leases__job_id__maps_post: {
+    add_map: {
         parameters: {
             query?: never;
             header: {
@@ -3491,18 +3617,18 @@ export interface operations {
                     "application/json": components["schemas"]["ImageMap"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    publish_api_v1_leases__job_id__publish_post: {
+    publish: {
         parameters: {
             query?: never;
             header: {
@@ -3529,18 +3655,18 @@ export interface operations {
                     "application/json": components["schemas"]["ModelVersion"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    finish_api_v1_leases__job_id__finish_post: {
+    finish: {
         parameters: {
             query?: never;
             header: {
@@ -3563,18 +3689,18 @@ export interface operations {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    fail_api_v1_leases__job_id__fail_post: {
+    fail: {
         parameters: {
             query?: never;
             header: {
@@ -3601,18 +3727,18 @@ export interface operations {
                     "application/json": components["schemas"]["Job"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    is_ready_healthz_get: {
+    is_ready: {
         parameters: {
             query?: never;
             header?: never;
@@ -3628,6 +3754,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

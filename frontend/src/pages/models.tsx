@@ -67,7 +67,7 @@ function Version({ version }: { version: ModelVersion }) {
     ['labels', plural(version.label_count, 'label')],
     ['method', method],
     ['published', metrics.chosen],
-    ['accuracy on held-out clicks', accuracyOf(version)],
+    ['accuracy on held-out pixels', accuracyOf(version)],
     ['steps', metrics.steps.toLocaleString('en')],
     ['time', duration(metrics.seconds)],
     ['seed', String(spec.seed)],
@@ -116,6 +116,6 @@ function Version({ version }: { version: ModelVersion }) {
 }
 
 function accuracyOf({ metrics }: ModelVersion): string {
-  if (metrics.accuracy === null || metrics.held_out_clicks === 0) return 'not measured: too few clicks'
-  return `${percent(metrics.accuracy)} of ${metrics.held_out_clicks}`
+  if (metrics.accuracy === null || metrics.held_out_pixels === 0) return 'too few labels to say'
+  return `${percent(metrics.accuracy)} of ${metrics.held_out_pixels}`
 }

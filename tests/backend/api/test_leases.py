@@ -40,7 +40,7 @@ def publication(http: TestClient, lease: Lease, project: Project) -> dict[str, A
         "class_uids": [c.class_uid for c in project.classes],
         "parent": None,
         "config": {"backbone": "tiny"},
-        "metrics": {"steps": 2, "seconds": 0.5, "held_out_clicks": 0, "accuracy": None, "chosen": "fast head"},
+        "metrics": {"steps": 2, "seconds": 0.5, "held_out_pixels": 0, "accuracy": None, "chosen": "fast head"},
         "code_version": "test",
         "artifacts": {
             "model.safetensors": put_blob(http, lease, b"weights"),

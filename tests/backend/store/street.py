@@ -100,7 +100,7 @@ class Street:
             class_uids=[self.road, self.car],
             parent=None,
             config={"backbone": "lite0"},
-            metrics=Metrics(steps=1, seconds=1, held_out_clicks=0, accuracy=None, chosen="deep"),
+            metrics=Metrics(steps=1, seconds=1, held_out_pixels=0, accuracy=None, chosen="deep"),
             code_version="0",
             artifacts={"model.safetensors": self.store.blobs.put_bytes(content.encode())},
         )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recolabel_worker.reco.config import UNLABELLED, VOID, InvalidArgument
-from recolabel_worker.reco.data import Sampler, SparseImage, TrainingSet, hold_out_labels, rasterise
+from recolabel_worker.reco.data import HELD_OUT_BLOCK_PX, Sampler, SparseImage, TrainingSet, hold_out_labels, rasterise
 
 CELLS = [
     ("a single click survives", [(5, 6, 3)], 3),
@@ -78,10 +78,12 @@ def test_a_sampler_takes_each_image_once_a_pass_and_resumes_anywhere() -> None:
 
 
 def test_held_out_labels_are_in_one_part_only(generator: torch.Generator) -> None:
-    label_map = torch.randint(0, 3, (20, 20), generator=generator, dtype=torch.uint8)
+    side = 20 * HELD_OUT_BLOCK_PX
+    label_map = torch.randint(0, 3, (side, side), generator=generator, dtype=torch.uint8)
     label_map[0] = VOID
 
-    kept, held = hold_out_labels([SparseImage(torch.zeros(20, 20, 3, dtype=torch.uint8), label_map)], 0.3, generator)
+    image = torch.zeros(side, side, 3, dtype=torch.uint8)
+    kept, held = hold_out_labels([SparseImage(image, label_map)], 0.3, generator)
 
     first, second = kept[0].label_map, held[0].label_map
     assert isinstance(first, torch.Tensor)
@@ -89,3 +91,15 @@ def test_held_out_labels_are_in_one_part_only(generator: torch.Generator) -> Non
     assert ((first < VOID) ^ (second < VOID))[1:].all()
     assert 0.2 < float((second < VOID).float().mean()) < 0.4
     assert (first[0] == VOID).all()
+
+
+def test_a_square_of_labels_is_held_out_or_trained_on_as_a_whole(generator: torch.Generator) -> None:
+    side = 4 * HELD_OUT_BLOCK_PX + 5
+    label_map = torch.zeros(side, side, dtype=torch.uint8)
+
+    _, held = hold_out_labels([SparseImage(torch.zeros(side, side, 3, dtype=torch.uint8), label_map)], 0.5, generator)
+
+    is_held = torch.as_tensor(held[0].label_map) == 0
+    squares = is_held[: 4 * HELD_OUT_BLOCK_PX, : 4 * HELD_OUT_BLOCK_PX]
+    squares = squares.reshape(4, HELD_OUT_BLOCK_PX, 4, HELD_OUT_BLOCK_PX).float().mean((1, 3))
+    assert set(squares.flatten().tolist()) == {0.0, 1.0}
