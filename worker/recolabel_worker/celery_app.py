@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
 
 from celery import Celery, signals
+from celery.platforms import SecurityWarning
 
 from recolabel.contract.jobs import TASK_NAME
 
@@ -63,6 +65,8 @@ def listen(app: Celery, on_stop: Callable[[], None]) -> None:
     def stopping(**_: object) -> None:
         on_stop()
 
+    # Celery warns root because a message may carry code. Ours carry an id, as JSON, and root is normal in a container.
+    warnings.simplefilter("ignore", SecurityWarning)
     signals.worker_shutting_down.connect(stopping, weak=False)  # type: ignore[no-untyped-call]
     try:
         app.Worker(

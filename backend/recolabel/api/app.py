@@ -26,6 +26,7 @@ from recolabel.api import (
     users,
 )
 from recolabel.api.deps import Parts, prepare_run_folder
+from recolabel.api.feed import Feed
 from recolabel.api.guard import Guard
 from recolabel.api.login import Login
 from recolabel.contract import CONTRACT_VERSION
@@ -56,7 +57,7 @@ def create_app(settings: Settings, *, store: Store | None = None, doorbell: Door
             store=opened,
             blobs=opened.blobs,
             decoder=Decoder(settings),
-            feed=updates.Feed(opened),
+            feed=Feed(opened),
             doorbell=doorbell or Doorbell(settings.broker_url),
         )
         app.state.parts = parts

@@ -21,7 +21,7 @@ from recolabel.settings import Settings
 from recolabel.store import Store
 
 if TYPE_CHECKING:
-    from recolabel.api.updates import Feed
+    from recolabel.api.feed import Feed
     from recolabel.doorbell import Doorbell
     from recolabel.imaging import Decoder
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from recolabel.api.updates import Feed
+from recolabel.api.feed import Feed
 from recolabel.contract.updates import ProjectChanged, Update
 
 STREET, FIELD = "0" * 8 + "-0000-0000-0000-" + "0" * 12, "1" * 8 + "-0000-0000-0000-" + "0" * 12
