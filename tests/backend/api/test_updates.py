@@ -15,7 +15,7 @@ STREET, FIELD = "0" * 8 + "-0000-0000-0000-" + "0" * 12, "1" * 8 + "-0000-0000-0
 
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recolabel.api.updates.POLL_SECONDS", 0.005)
+    monkeypatch.setattr("recolabel.api.feed.POLL_SECONDS", 0.005)
 
 
 class Table:
@@ -101,7 +101,7 @@ def test_open_streams_end_when_the_feed_closes() -> None:
 
 
 def test_a_listener_that_cannot_follow_is_let_go_and_can_resume(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recolabel.api.updates._MAX_WAITING", 10)
+    monkeypatch.setattr("recolabel.api.feed._MAX_WAITING", 10)
 
     async def story(feed: Feed, table: Table) -> None:
         slow, quick = feed.listen(None, 0), feed.listen(None, 0)
