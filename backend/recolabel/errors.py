@@ -90,6 +90,12 @@ class OutsideImage(LabelRefused):
     """The label lies outside the image."""
 
 
+class StrokeTooLong(LabelRefused):
+    """The stroke is too long for so wide a brush."""
+
+    advice = "Nothing was changed. Paint the same in several shorter strokes, or with a smaller brush."
+
+
 class ImageReplaced(LabelRefused):
     """The image was replaced since it was opened, so the label may point at other pixels."""
 

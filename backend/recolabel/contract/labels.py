@@ -21,6 +21,8 @@ SUBPIXEL = 16
 MAX_SIDE = 32_768
 MAX_STROKE_POINTS = 4_096
 MAX_RADIUS = 256 * SUBPIXEL
+MAX_STROKE_WORK = 1 << 27
+"""Of a stroke: samples (two a pixel of its way) times rows under its brush. Drawing that much takes some seconds."""
 MAX_SPANS = 1_000_000
 MAX_TARGETS = 10_000
 MAX_BATCH = 256
@@ -56,7 +58,7 @@ class EventBase(Contract):
     image_id: Id
     image_sha256: Sha256 = Field(description="the pixels that the annotator saw")
     client_id: Id = Field(description="one browser tab or one command line run")
-    client_seq: int = Field(ge=0, description="counts up per client, so that the server can see gaps")
+    client_seq: int = Field(ge=0, lt=2**31, description="counts up per client, so that the server can see gaps")
     client_time: datetime
 
 

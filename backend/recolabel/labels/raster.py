@@ -22,7 +22,7 @@ Pixels = NDArray[np.int64]
 SAMPLE_STEP = 8
 """Largest distance of two samples along one axis, in sixteenths of a pixel."""
 CHUNK_SAMPLES = 65_536
-CHUNK_SPANS = 1 << 20
+BLOCK_SAMPLES = 128
 
 
 def stroke_pixels(points: Sequence[FixedPoint], radius: int, *, height: int, width: int) -> Pixels:
@@ -46,6 +46,20 @@ def stroke_pixels(points: Sequence[FixedPoint], radius: int, *, height: int, wid
     rows, columns = np.nonzero(window.covered())
     pixels: Pixels = (rows.astype(np.int64) + top) * width + columns + left
     return pixels
+
+
+def stroke_work(points: Sequence[FixedPoint], radius: int, *, height: int) -> int:
+    """Return how many runs of pixels the samples of a stroke have at most: what drawing it costs.
+
+    Args:
+        points: at least one, in sixteenths of a pixel.
+        radius: >= 0, in sixteenths of a pixel.
+        height: of the image, in pixels.
+    """
+    corners = np.array([(point.x, point.y) for point in points], dtype=np.int64).reshape(-1, 2)
+    longest = np.abs(np.diff(corners, axis=0)).max(axis=1, initial=0)
+    samples = len(corners) + int((-(-longest // SAMPLE_STEP)).sum())
+    return samples * min(2 * (radius // SUBPIXEL) + 2, height)
 
 
 def click_pixels(event: ClickEvent, *, height: int, width: int) -> Pixels:
@@ -86,21 +100,12 @@ class _Window:
         self._steps = np.zeros(height * (width + 1), dtype=np.int32)
 
     def cover(self, samples: NDArray[np.int64], radius: int) -> None:
-        """Add the discs around samples (N, 2), x before y, and the pixels that contain them."""
-        self._add(samples[:, 1] // SUBPIXEL, samples[:, 0] // SUBPIXEL, samples[:, 0] // SUBPIXEL)
-        half = SUBPIXEL // 2
-        rows = np.arange(-(radius // SUBPIXEL) - 1, radius // SUBPIXEL + 2, dtype=np.int64)
-        for start in range(0, len(samples), max(1, CHUNK_SPANS // len(rows))):
-            part = samples[start : start + max(1, CHUNK_SPANS // len(rows))]
-            y = part[:, 1, None] // SUBPIXEL + rows[None, :]
-            rest = radius**2 - (SUBPIXEL * y + half - part[:, 1, None]) ** 2
-            near = rest >= 0
-            # The float root of so small an integer is exact enough for its floor to be right.
-            reach = np.floor(np.sqrt(np.maximum(rest, 0))).astype(np.int64)
-            x = np.broadcast_to(part[:, 0, None], y.shape)
-            first = -((half + reach - x) // SUBPIXEL)
-            last = (x + reach - half) // SUBPIXEL
-            self._add(y[near], first[near], last[near])
+        """Add the discs around samples (N, 2), x before y, in the order of the stroke, and the pixels they lie in."""
+        x, y = samples[:, 0], samples[:, 1]
+        self._add(y // SUBPIXEL, x // SUBPIXEL, x // SUBPIXEL)
+        for start in range(0, len(samples), BLOCK_SAMPLES):
+            block = slice(start, start + BLOCK_SAMPLES)
+            self._add(*_runs_of_discs(x[block], y[block], radius, self._top, self._top + self._height))
 
     def covered(self) -> NDArray[np.bool_]:
         """Return which pixels of the window are covered, (height, width)."""
@@ -118,8 +123,35 @@ class _Window:
         np.add.at(self._steps, row + last[inside] + 1, -1)
 
 
+def _runs_of_discs(
+    x: NDArray[np.int64], y: NDArray[np.int64], radius: int, top: int, bottom: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return row, first and last pixel of the runs that discs cover in the rows from `top` to before `bottom`.
+
+    Neighbouring samples cover nearly the same, so their runs are joined here: without that, a wide stroke would
+    have as many runs as samples times rows.
+    """
+    half = SUBPIXEL // 2
+    rows = np.arange(
+        max(top, (int(y.min()) - radius) // SUBPIXEL), min(bottom, (int(y.max()) + radius) // SUBPIXEL + 1)
+    )
+    rest = radius**2 - (SUBPIXEL * rows[:, None] + half - y[None, :]) ** 2
+    # The float root of so small an integer is exact enough for its floor to be right.
+    reach = np.sqrt(np.maximum(rest, 0)).astype(np.int64)
+    first = (x - reach + half - 1) // SUBPIXEL
+    last = (x + reach - half) // SUBPIXEL
+    there = (rest >= 0) & (first <= last)
+    joins = np.zeros_like(there)
+    joins[:, 1:] = there[:, :-1] & (first[:, 1:] <= last[:, :-1] + 1) & (last[:, 1:] >= first[:, :-1] - 1)
+    begins = np.flatnonzero(~joins[there])
+    row = np.broadcast_to(rows[:, None], there.shape)[there]
+    if not begins.size:
+        return row, first[there], last[there]
+    return row[begins], np.minimum.reduceat(first[there], begins), np.maximum.reduceat(last[there], begins)
+
+
 def _sample_chunks(corners: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Yield the samples of a polyline, (N, 2) each time, without doubles inside a chunk."""
+    """Yield the samples of a polyline in order, (N, 2) each time."""
     waiting = [corners[:1]]
     count = 1
     for start, end in pairwise(corners):
@@ -128,7 +160,7 @@ def _sample_chunks(corners: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         waiting.append(start + difference * np.arange(steps + 1, dtype=np.int64)[:, None] // steps)
         count += steps + 1
         if count >= CHUNK_SAMPLES:
-            yield np.unique(np.concatenate(waiting), axis=0)
+            yield np.concatenate(waiting)
             waiting, count = [], 0
     if waiting:
-        yield np.unique(np.concatenate(waiting), axis=0)
+        yield np.concatenate(waiting)

@@ -11,6 +11,7 @@ import numpy as np
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
 
 from recolabel.contract.labels import (
+    MAX_STROKE_WORK,
     SUBPIXEL,
     VOID,
     Ack,
@@ -33,11 +34,13 @@ from recolabel.errors import (
     ImageReplaced,
     LabelRefused,
     OutsideImage,
+    StrokeTooLong,
     UnknownClass,
     UnknownImage,
     UnknownTarget,
 )
 from recolabel.labels.fold import LabelMap
+from recolabel.labels.raster import stroke_work
 from recolabel.snapshots import ImageFacts, image_label_map
 from recolabel.store import schema
 from recolabel.store.clock import Clock
@@ -339,7 +342,12 @@ def _events(connection: Connection, statement: Select[Any]) -> list[StoredEvent]
 
 
 def _examine_line(points: Sequence[FixedPoint], radius: int, image: Row[Any]) -> None:
-    """Refuse a stroke that stays away from the image. Judged by boxes around its parts, so slightly too mild."""
+    """Refuse a stroke that nobody could draw in reasonable time, or that stays away from the image.
+
+    The latter is judged by boxes around its parts, so slightly too mild.
+    """
+    if stroke_work(points, radius, height=image.height) > MAX_STROKE_WORK:
+        raise StrokeTooLong
     corners = np.array([(point.x, point.y) for point in points], dtype=np.int64)
     ends = np.vstack([corners[1:], corners[-1:]])
     low, high = np.minimum(corners, ends) - radius, np.maximum(corners, ends) + radius

@@ -68,6 +68,7 @@ BAD_EVENTS: list[tuple[dict[str, Any], str]] = [
     ({"seq": 1}, "seq"),
     ({"annotator_id": "somebody else"}, "annotator_id"),
     ({"client_time": "yesterday"}, "client_time"),
+    ({"client_seq": 2**63}, "client_seq"),  # the database has no such number
 ]
 
 

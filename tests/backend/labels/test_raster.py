@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recolabel.contract.labels import FixedPoint
-from recolabel.labels.raster import span_pixels, stroke_pixels
+from recolabel.labels.raster import span_pixels, stroke_pixels, stroke_work
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "golden" / "raster.json").read_text())
 
@@ -63,9 +63,23 @@ def test_a_long_wide_stroke_does_not_depend_on_how_it_is_cut_into_chunks(monkeyp
     whole = stroke_pixels(points, 90, height=100, width=100).tolist()
 
     monkeypatch.setattr("recolabel.labels.raster.CHUNK_SAMPLES", 7)
-    monkeypatch.setattr("recolabel.labels.raster.CHUNK_SPANS", 50)
+    monkeypatch.setattr("recolabel.labels.raster.BLOCK_SAMPLES", 3)
 
     assert stroke_pixels(points, 90, height=100, width=100).tolist() == whole
+
+
+@pytest.mark.parametrize(
+    ("points", "radius", "work", "remark"),
+    [
+        ([(0, 0)], 0, 2, "a dot: one sample, in the row that it lies in or at its border"),
+        ([(0, 0), (160, 40)], 32, (2 + 20) * 6, "10 pixels of way at two samples a pixel"),
+        ([(0, 0), (160, 40), (160, 0)], 4_096, (3 + 20 + 5) * 100, "a brush wider than the image is high"),
+    ],
+)
+def test_what_a_stroke_costs_grows_with_its_way_and_its_width(
+    points: list[tuple[int, int]], radius: int, work: int, remark: str
+) -> None:
+    assert stroke_work([FixedPoint(x=x, y=y) for x, y in points], radius, height=100) == work, remark
 
 
 def test_runs_that_overlap_give_each_pixel_once() -> None:

@@ -33,6 +33,16 @@ def test_a_stored_event_is_there_after_the_store_was_opened_again(settings: Sett
     assert found.last_seq == 1
 
 
+def test_a_stroke_that_would_take_minutes_to_draw_is_refused(street: Street) -> None:
+    there_and_back = [(0, 0), (500_000, 0)] * 100
+    stroke = street.stroke(street.road, *there_and_back, radius=4_096)
+
+    [ack] = street.append(stroke)
+
+    assert (ack.fate, ack.code) == (Fate.REFUSED, "stroke_too_long")
+    assert street.label_count() == 0
+
+
 def test_a_retried_event_is_stored_once(street: Street) -> None:
     event = street.click(street.road, 3, 4)
 
