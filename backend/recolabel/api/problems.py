@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+import anyio
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -161,6 +162,13 @@ def _place(loc: Sequence[str | int]) -> str:
     return f"{names.get(str(where), 'Field')} `{text}`" if text else "The body"
 
 
+def _nobody_reads(error: Exception) -> bool:
+    """Whether it only says that a browser left while an endless answer was being written to it."""
+    if isinstance(error, ExceptionGroup):
+        return all(_nobody_reads(part) for part in error.exceptions)
+    return isinstance(error, anyio.BrokenResourceError)
+
+
 class LastResort:
     """Gives each request an id, and answers what nobody foresaw with that id instead of a traceback."""
 
@@ -184,7 +192,9 @@ class LastResort:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, watched_send)
-            except Exception:
+            except Exception as error:
+                if started and _nobody_reads(error):
+                    return
                 _log.exception("request failed unexpectedly", method=scope["method"], path=scope["path"])
                 if started:
                     raise  # the answer is on its way: cutting the connection is the only honest signal left

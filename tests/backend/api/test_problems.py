@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import anyio
 import pytest
 from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 from starlette.testclient import TestClient
 
 from recolabel import errors
@@ -50,6 +52,14 @@ def http() -> Iterator[TestClient]:
     def fail_unexpectedly() -> None:
         raise ZeroDivisionError("a secret detail")
 
+    @app.get("/endless")
+    def write_until_the_reader_leaves() -> StreamingResponse:
+        def pieces() -> Iterator[str]:
+            yield "a"
+            raise anyio.BrokenResourceError
+
+        return StreamingResponse(pieces())
+
     @app.post("/projects")
     def create(new: NewProject) -> str:
         return new.name
@@ -85,6 +95,15 @@ def test_a_bug_is_answered_with_an_id_that_stands_in_the_log(
     assert "ZeroDivisionError" in logged.out + logged.err
 
 
+def test_a_reader_who_leaves_an_endless_answer_is_no_fault(
+    http: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert http.get("/endless").text == "a"
+
+    logged = capsys.readouterr()
+    assert "unexpectedly" not in logged.out + logged.err
+
+
 BAD_BODIES = [
     (b"", "The body is missing."),
     (b"{", "not valid JSON"),
@@ -98,6 +117,8 @@ BAD_BODIES = [
     (b'{"name": "x", "classes": []}', "Field `classes`: list should have at least 1 item"),
     (b'{"name": "x", "classes": [{"name": "a"}, {"name": "A"}]}', "the class 'A' stands twice in the list"),
     (b'{"name": "\\ud800", "classes": [{"name": "a"}]}', "name"),
+    (b'{"name": "x\\u0000", "classes": [{"name": "a"}]}', "Field `name`: the name has characters that cannot be shown"),
+    (b'{"name": "x", "classes": [{"name": "a\\nb"}]}', "Field `classes[0].name`: the name has characters"),
     (b'{"name": NaN, "classes": [{"name": "a"}]}', "name"),
     (b"[" * 100_000, "JSON"),
     (b"\xff\xfe", "JSON"),
