@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -101,6 +102,7 @@ def _data_of(error: RecolabelError) -> dict[str, object]:
 def install(app: FastAPI) -> None:
     """Register the handlers of everything that routes may raise."""
     app.add_exception_handler(RecolabelError, _own_error)
+    app.add_exception_handler(OSError, _disk_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _gone)
@@ -112,6 +114,13 @@ def _own_error(_: Request, error: Exception) -> JSONResponse:
     if status >= 500:
         _log.error("request failed", code=error.code, exc_info=error if status == 500 else None)
     return problem_of(error)
+
+
+def _disk_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OSError)
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    return _own_error(request, errors.StorageFull())
 
 
 def _invalid_request(_: Request, error: Exception) -> JSONResponse:

@@ -167,7 +167,7 @@ class MapUpload(Contract):
 
     image_id: Id
     image_sha256: Sha256
-    step: int = Field(ge=0)
+    step: int = Field(ge=0, lt=2**31)
     class_uids: list[Id]
     prediction: Sha256 = Field(description="blob: height * width class indices")
     confidence: Sha256 = Field(description="blob: height * width bytes, round(255 * confidence)")
@@ -177,7 +177,7 @@ class MapUpload(Contract):
 class CheckpointReport(Contract):
     """A checkpoint that the job can resume from, uploaded as a blob first."""
 
-    step: int
+    step: int = Field(ge=0, lt=2**31)
     sha256: Sha256
 
 

@@ -34,7 +34,7 @@ class Publication(Contract):
     """A finished training hands in its network. Artifacts are uploaded as blobs first."""
 
     class_uids: list[Id]
-    parent: int | None
+    parent: int | None = Field(ge=1, lt=2**31)
     config: dict[str, JsonValue]
     metrics: Metrics
     code_version: str

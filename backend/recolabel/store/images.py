@@ -202,11 +202,14 @@ class Images:
         Raises:
             LeaseLost, JobEnded: the caller may not draw for this job any more.
             ImageNotFound, ImageReplaced: draw the next image instead.
-            BlobNotFound, BlobDamaged: a plane is not there, or is not height * width bytes long.
+            BlobNotFound, BlobDamaged: a plane is not there, is not height * width bytes long, or holds an index
+                that is not in the map's class list.
         """
         confidence = np.frombuffer(self._blobs.read(upload.confidence), dtype=np.uint8)
         uncertainty = float(1.0 - confidence.mean() / 255.0) if confidence.size else 0.0
-        prediction_bytes = self._blobs.size(upload.prediction)
+        prediction = np.frombuffer(self._blobs.read(upload.prediction), dtype=np.uint8)
+        if prediction.max(initial=0) >= len(upload.class_uids):
+            raise BlobDamaged(f"The prediction holds class {prediction.max()} of {len(upload.class_uids)} classes.")
         now = self._clock()
         map_id = new_id(now)
 
@@ -217,7 +220,7 @@ class Images:
                 raise ImageNotFound
             if row.sha256 != upload.image_sha256:
                 raise ImageReplaced
-            if not confidence.size == prediction_bytes == row.width * row.height:
+            if not confidence.size == prediction.size == row.width * row.height:
                 raise BlobDamaged(f"A map of this image has {row.height} x {row.width} bytes in each plane.")
             version = json.loads(job.spec)["model_version"] if job.kind == "predict" else None
             drop_map(connection, upload.image_id, now, kept=(upload.prediction, upload.confidence))

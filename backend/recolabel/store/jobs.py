@@ -30,7 +30,7 @@ from recolabel.contract.jobs import (
 from recolabel.contract.model_versions import MODEL_FILE
 from recolabel.contract.projects import LabelClass, ProjectSettings
 from recolabel.contract.updates import JobChanged
-from recolabel.errors import BlobNotFound, ContractMismatch, NothingToTrain
+from recolabel.errors import BadArgument, BlobNotFound, ContractMismatch, NothingToTrain
 from recolabel.labels.fold import LabelMap
 from recolabel.retraining import LabelProgress
 from recolabel.settings import Settings
@@ -320,7 +320,12 @@ class Jobs:
         return NextImage(image_id=image_id, done=total - missing, total=total)
 
     def finish(self, job_id: str, fence: int) -> Job:
-        """End a predict job well. Saying it twice is harmless. Raises LeaseLost, JobEnded, JobNotFound."""
+        """End a predict job well. Saying it twice is harmless.
+
+        Raises:
+            LeaseLost, JobEnded, JobNotFound: as with every call of a worker.
+            BadArgument: a training, which ends with a model version.
+        """
         now = self._clock()
 
         def work(connection: Connection) -> Job:
@@ -328,6 +333,8 @@ class Jobs:
             if row.state == JobState.SUCCEEDED and row.fence == fence:
                 return job_of(row)
             row = leased_job(connection, job_id, fence)
+            if row.kind != JobKind.PREDICT:
+                raise BadArgument("A training ends by publishing its model version, or by failing.")
             return job_of(move(connection, row, JobState.SUCCEEDED, now, why="all images are drawn", finished_at=now))
 
         return self._database.write(work)

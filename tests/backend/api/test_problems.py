@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 
 import anyio
@@ -52,6 +53,10 @@ def http() -> Iterator[TestClient]:
     def fail_unexpectedly() -> None:
         raise ZeroDivisionError("a secret detail")
 
+    @app.get("/disk/{number}")
+    def meet_the_disk(number: int) -> None:
+        raise OSError(number, "a secret detail")
+
     @app.get("/endless")
     def write_until_the_reader_leaves() -> StreamingResponse:
         def pieces() -> Iterator[str]:
@@ -93,6 +98,11 @@ def test_a_bug_is_answered_with_an_id_that_stands_in_the_log(
     logged = capsys.readouterr()
     assert request_id in logged.out + logged.err
     assert "ZeroDivisionError" in logged.out + logged.err
+
+
+def test_a_full_disk_is_told_wherever_it_shows(http: TestClient) -> None:
+    assert_problem(http.get(f"/disk/{errno.ENOSPC}"), 507, "storage_full", "Free some space")
+    assert_problem(http.get(f"/disk/{errno.EPERM}"), 500, "internal_error")
 
 
 def test_a_reader_who_leaves_an_endless_answer_is_no_fault(

@@ -9,7 +9,7 @@ from recolabel.contract.jobs import JobKind
 from recolabel.errors import BlobDamaged, BlobNotFound, ImageNotFound, ImageRefused, ImageReplaced, MapNotFound
 from recolabel.store import Store
 from tests.backend.store.conftest import Clock
-from tests.backend.store.street import Street, new_uuid
+from tests.backend.store.street import HEIGHT, WIDTH, Street, new_uuid
 
 
 def test_the_same_pixels_are_one_image_whatever_the_file_is_called(street: Street) -> None:
@@ -116,6 +116,7 @@ def test_a_map_that_does_not_fit_its_image_is_refused(street: Street, clock: Clo
         (BlobNotFound, {"confidence": "0" * 64}),
         (BlobDamaged, {"prediction": blobs.put_bytes(b"too short")}),
         (BlobDamaged, {"confidence": blobs.put_bytes(b"too short")}),
+        (BlobDamaged, {"prediction": blobs.put_bytes(bytes([2]) * (WIDTH * HEIGHT))}),
         (ImageNotFound, {"image_id": Street(street.store, name="Other").first.image_id}),
     ]
 

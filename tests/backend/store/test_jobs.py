@@ -19,7 +19,15 @@ from recolabel.contract.jobs import (
     Progress,
 )
 from recolabel.contract.projects import ClassPatch, NewLabelClass, ProjectPatch, ProjectSettings
-from recolabel.errors import BlobNotFound, ContractMismatch, JobEnded, JobNotFound, LeaseLost, NothingToTrain
+from recolabel.errors import (
+    BadArgument,
+    BlobNotFound,
+    ContractMismatch,
+    JobEnded,
+    JobNotFound,
+    LeaseLost,
+    NothingToTrain,
+)
 from recolabel.store import Store, schema
 from recolabel.store.job_states import ALLOWED, HELD_STATES, move
 from tests.backend.store.conftest import Clock
@@ -288,6 +296,15 @@ def test_the_image_on_screen_is_drawn_first_then_the_labelled_ones(street: Stree
     ids = [third.image_id, street.first.image_id, street.second.image_id]
     assert order == [(image_id, done, 3) for done, image_id in enumerate(ids)]
     assert street.store.jobs.finish(job_id, drawing.fence).state == JobState.SUCCEEDED
+
+
+def test_a_training_does_not_end_without_its_model_version(street: Street, clock: Clock) -> None:
+    lease = street.claim_started(clock)
+
+    with pytest.raises(BadArgument):
+        street.store.jobs.finish(lease.job.job_id, lease.fence)
+
+    assert street.publish(lease).version == 1
 
 
 def test_each_move_leaves_a_line_of_history(street: Street, clock: Clock) -> None:
