@@ -10,7 +10,8 @@ import { dateTime, duration, fileSize, percent, plural } from '../ui/format'
 import { Header } from '../ui/header'
 import { DownloadIcon, ModelIcon } from '../ui/icons'
 
-const METHODS = { supervised: 'supervised', cutout: 'CutOut', cutmix: 'CutMix', classmix: 'ClassMix' }
+const METHODS = { supervised: 'labels only', cutout: 'CutOut', cutmix: 'CutMix', classmix: 'ClassMix' }
+const CANDIDATES: Readonly<Record<string, string>> = { deep: 'trained network', 'fast head': 'quick fit' }
 
 /** The model versions of a project and everything that can be taken away. */
 export function ModelsPage({ projectId }: { projectId: Id }) {
@@ -32,7 +33,7 @@ export function ModelsPage({ projectId }: { projectId: Id }) {
           <div class="page-head">
             <div>
               <h1>Model versions</h1>
-              <p class="hint">Each training publishes one. None is ever replaced.</p>
+              <p class="hint">Each training adds one. Older versions stay as they are.</p>
             </div>
           </div>
           <div class="split">
@@ -42,8 +43,8 @@ export function ModelsPage({ projectId }: { projectId: Id }) {
                   <ModelIcon />
                   <h2>No model version yet</h2>
                   <p class="hint">
-                    Click some pixels of at least two classes, then press Train. The first version stands here when the
-                    training is over.
+                    Click a few pixels of at least two classes on the Annotate page, then press Train. The first version
+                    appears here when the training is over.
                   </p>
                 </div>
               )}
@@ -59,40 +60,63 @@ export function ModelsPage({ projectId }: { projectId: Id }) {
   )
 }
 
+/** Name, value, and what it means. */
+type Fact = readonly [string, string, string]
+
 function Version({ version }: { version: ModelVersion }) {
   const { metrics, spec } = version
   const isCurrent = version.label_seq >= newestSeq.value
-  const method = `${METHODS[spec.method]}${spec.use_reco ? ' + ReCo' : ''}`
-  const facts: [string, string][] = [
-    ['labels', plural(version.label_count, 'label')],
-    ['method', method],
-    ['published', metrics.chosen],
-    ['accuracy on held-out pixels', accuracyOf(version)],
-    ['steps', metrics.steps.toLocaleString('en')],
-    ['time', duration(metrics.seconds)],
-    ['seed', String(spec.seed)],
-    ['started from', version.parent === null ? 'backbone weights' : `version ${version.parent}`],
-    ['label position', version.label_seq.toLocaleString('en')],
-    ['code', version.code_version],
+  const facts: Fact[] = [
+    ['labels', version.label_count.toLocaleString('en'), 'Labels that this version has learned from'],
+    ['accuracy', accuracyOf(version), 'Share of labelled pixels, kept out of the training, that it gets right'],
+    [
+      'training time',
+      `${duration(metrics.seconds)}, ${plural(metrics.steps, 'step')}`,
+      'In each step it sees a few images',
+    ],
+    [
+      'kind',
+      CANDIDATES[metrics.chosen] ?? metrics.chosen,
+      'Each training makes a quick fit and a trained network; the better of the two is published',
+    ],
+    [
+      'method',
+      `${METHODS[spec.method]}${spec.use_reco ? ' + ReCo' : ''}`,
+      'How it learns from images without labels: ClassMix, CutMix and CutOut cut and mix them, ReCo contrasts classes',
+    ],
+    [
+      'started from',
+      version.parent === null ? 'general image features' : `version ${version.parent}`,
+      'What the network knew before this training',
+    ],
+    [
+      'label position',
+      version.label_seq.toLocaleString('en'),
+      'It knows the project’s labels up to this event of the log',
+    ],
+    ['random seed', String(spec.seed), 'The same seed, labels and code give the same version'],
+    ['code', version.code_version, 'The version of ReCoLabel that trained it'],
   ]
   return (
     <article class="card version" data-testid="version-row" data-version={version.version}>
       <div class="row between">
         <h2 class="row">
           Version {version.version}
-          {isCurrent ? <span class="badge accent">all labels</span> : <span class="badge warn">labels came since</span>}
+          {isCurrent ? (
+            <span class="badge accent">knows all labels</span>
+          ) : (
+            <span class="badge warn">newer labels exist</span>
+          )}
         </h2>
         <time class="faint" dateTime={version.created_at}>
           {dateTime(version.created_at)}
         </time>
       </div>
       <dl class="pairs number">
-        {facts.map(([name, value]) => (
-          <div key={name}>
+        {facts.map(([name, value, meaning]) => (
+          <div key={name} title={meaning}>
             <dt>{name}</dt>
-            <dd class="cut" title={value}>
-              {value}
-            </dd>
+            <dd>{value}</dd>
           </div>
         ))}
       </dl>
@@ -116,6 +140,6 @@ function Version({ version }: { version: ModelVersion }) {
 }
 
 function accuracyOf({ metrics }: ModelVersion): string {
-  if (metrics.accuracy === null || metrics.held_out_pixels === 0) return 'too few labels to say'
-  return `${percent(metrics.accuracy)} of ${metrics.held_out_pixels}`
+  if (metrics.accuracy === null || metrics.held_out_pixels === 0) return 'not measured: too few labels'
+  return `${percent(metrics.accuracy)} of ${plural(metrics.held_out_pixels, 'pixel')}`
 }
