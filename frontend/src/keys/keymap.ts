@@ -92,7 +92,7 @@ export const KEYMAP: readonly Binding[] = [
 /** What the mouse does, for the help page. */
 export const MOUSE_HELP: readonly { readonly gesture: string; readonly title: string }[] = [
   { gesture: 'Wheel', title: 'Zoom at the cursor' },
-  { gesture: 'Space + drag, middle drag', title: 'Move the picture' },
+  { gesture: 'Space + drag, middle drag', title: 'Move the image' },
   { gesture: 'Right drag, Alt + drag', title: 'Erase' },
   { gesture: 'Shift + wheel', title: 'Brush size' },
   { gesture: 'Alt + wheel', title: 'Overlay opacity' },

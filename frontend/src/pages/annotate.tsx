@@ -8,9 +8,11 @@ import { VOID } from '../labels/events'
 import {
   activeClass,
   chooseClass,
+  clearStage,
   click,
   image,
   imageProblem,
+  isOpening,
   isReady,
   labelCountHere,
   openImage,
@@ -63,6 +65,8 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
       stopMaps()
     }
   }, [projectId, imageId])
+
+  useEffect(() => clearStage, [])
 
   useEffect(() => {
     forgetNeighbours()
@@ -257,9 +261,9 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
               <p>{imageProblem.value}</p>
             </div>
           ) : (
-            open === null && (
-              <div class="stage-note hint" role="status">
-                Loading the image…
+            isOpening.value && (
+              <div class="stage-note late" role="status">
+                <p class="floating">Loading the image…</p>
               </div>
             )
           )}

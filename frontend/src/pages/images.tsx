@@ -83,7 +83,7 @@ export function ImagesPage({ projectId }: { projectId: Id }) {
 
 function countSentence(total: number, isLoaded: boolean): string {
   if (!isLoaded) return 'Loading…'
-  if (total === 0) return 'Add pictures to begin.'
+  if (total === 0) return 'Add images to begin.'
   return `${total.toLocaleString('en')} ${total === 1 ? 'image' : 'images'}`
 }
 
@@ -106,6 +106,7 @@ function Thumbnail({ image, onRemoved }: { image: ImageInfo; onRemoved: () => vo
           <Link
             to={{ page: 'annotate', projectId: image.project_id, imageId: image.image_id }}
             class="cut cover"
+            dir="auto"
             title={image.name}
           >
             {image.name}

@@ -1,11 +1,11 @@
 import { signal } from '@preact/signals'
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { projects as projectApi } from '../api/client'
 import { sentenceOf } from '../api/problems'
 import type { Project } from '../api/types'
 import { go } from '../state/location'
 import { notify, report } from '../state/notices'
-import { ClassChips, type ClassDraft } from '../ui/classChips'
+import { ClassChips, type ClassDraft, mistakeIn, namesIn, withNames } from '../ui/classChips'
 import { Dialog } from '../ui/dialog'
 import { Header } from '../ui/header'
 import { ModelIcon, PlusIcon, TrashIcon } from '../ui/icons'
@@ -57,8 +57,8 @@ export function ProjectsPage() {
               <ModelIcon />
               <h2>No project yet</h2>
               <p class="hint">
-                Name a project and the classes you want to tell apart, add a folder of pictures, then click a few pixels
-                of each class. The model colours the pictures while you click.
+                Name a project and the classes you want to tell apart, add a folder of images, then click a few pixels
+                of each class. The model colours the images while you click.
               </p>
             </div>
           )}
@@ -82,7 +82,7 @@ function ProjectCard({ project, onDelete }: { project: Project; onDelete: () => 
   return (
     <li class="card project-card" data-testid="project-card">
       <div class="row between">
-        <h2 class="cut">
+        <h2 class="cut" dir="auto" title={project.name}>
           <Link to={{ page: 'images', projectId: project.project_id }} class="cover">
             {project.name}
           </Link>
@@ -106,7 +106,9 @@ function ProjectCard({ project, onDelete }: { project: Project; onDelete: () => 
         {classes.slice(0, CHIPS_SHOWN).map((one) => (
           <li key={one.class_uid} class="chip">
             <span class="swatch" style={{ background: one.colour }} />
-            <span class="cut">{one.name}</span>
+            <span class="cut" dir="auto">
+              {one.name}
+            </span>
           </li>
         ))}
         {classes.length > CHIPS_SHOWN && <li class="chip faint">and {classes.length - CHIPS_SHOWN} more</li>}
@@ -123,21 +125,53 @@ function Fact({ count, one, many }: { count: number; one: string; many: string }
   )
 }
 
+/** What is wrong with the form, by the field that it is about. */
+interface Mistakes {
+  name?: string
+  classes?: string
+  whole?: string
+}
+
 function CreateDialog({ onClose }: { onClose: () => void }) {
   const [name, setName] = useState('')
   const [drafts, setDrafts] = useState<ClassDraft[]>([])
-  const [mistake, setMistake] = useState<string | null>(null)
+  const [text, setText] = useState('')
+  const [mistakes, setMistakes] = useState<Mistakes>({})
   const [isBusy, setBusy] = useState(false)
+  const form = useRef<HTMLFormElement>(null)
+
+  /** Names that are typed become classes; null when one of them cannot. */
+  const addTyped = (): ClassDraft[] | null => {
+    const names = namesIn(text)
+    const mistake = mistakeIn(names, drafts)
+    setMistakes(mistake === null ? {} : { classes: mistake })
+    if (mistake !== null) return null
+    const next = withNames(drafts, names)
+    setDrafts(next)
+    setText('')
+    return next
+  }
 
   const create = async () => {
-    if (name.trim() === '') return setMistake('Give the project a name.')
-    if (drafts.length === 0) return setMistake('Add at least one class; two are needed before a model can learn.')
+    // Whoever typed a name and went straight to the button meant it.
+    const classes = text.trim() === '' ? drafts : addTyped()
+    const wrong: Mistakes = {}
+    if (name.trim() === '') wrong.name = 'Give the project a name.'
+    if (classes?.length === 0) {
+      wrong.classes = 'Add at least one class. A model needs two or more to learn; the others can follow later.'
+    }
+    if (classes === null || wrong.name !== undefined || wrong.classes !== undefined) {
+      setMistakes((before) => ({ ...before, ...wrong }))
+      const first = wrong.name === undefined ? 'class-name-input' : 'project-name'
+      form.current?.querySelector<HTMLElement>(`[data-testid="${first}"]`)?.focus()
+      return
+    }
     setBusy(true)
     try {
-      const project = await projectApi.create({ name: name.trim(), classes: drafts })
+      const project = await projectApi.create({ name: name.trim(), classes })
       go({ page: 'images', projectId: project.project_id })
     } catch (error) {
-      setMistake(sentenceOf(error))
+      setMistakes({ whole: sentenceOf(error) })
       setBusy(false)
     }
   }
@@ -145,7 +179,8 @@ function CreateDialog({ onClose }: { onClose: () => void }) {
   return (
     <Dialog title="New project" onClose={onClose}>
       <form
-        class="stack"
+        ref={form}
+        class="stack form"
         noValidate
         onSubmit={(event) => {
           event.preventDefault()
@@ -159,24 +194,38 @@ function CreateDialog({ onClose }: { onClose: () => void }) {
             class="field"
             data-testid="project-name"
             autofocus
+            autocomplete="off"
+            dir="auto"
             maxLength={200}
             placeholder="Street scenes"
             value={name}
+            aria-invalid={mistakes.name !== undefined}
+            aria-describedby="project-name-mistake"
             onInput={(event) => {
               setName(event.currentTarget.value)
-              setMistake(null)
+              setMistakes({})
             }}
           />
+          <p id="project-name-mistake" class="mistake small" role="alert">
+            {mistakes.name}
+          </p>
         </div>
         <ClassChips
           drafts={drafts}
+          text={text}
+          mistake={mistakes.classes ?? null}
+          onText={(next) => {
+            setText(next)
+            setMistakes({})
+          }}
+          onAdd={addTyped}
           onChange={(next) => {
             setDrafts(next)
-            setMistake(null)
+            setMistakes({})
           }}
         />
         <p class="mistake" role="alert">
-          {mistake}
+          {mistakes.whole}
         </p>
         <div class="dialog-actions">
           <button type="submit" class="button primary tall" data-testid="create-project-submit" disabled={isBusy}>

@@ -2,7 +2,8 @@
 
 import { batch, computed, signal } from '@preact/signals'
 import { images as imageApi, labels as labelApi } from '../api/client'
-import type { Ack, ClassOrVoid, Hint, Id, ImageInfo, LabelEvent, StoredEvent } from '../api/types'
+import { Problem, sentenceOf } from '../api/problems'
+import type { Ack, ClassOrVoid, Id, ImageInfo, LabelEvent, StoredEvent } from '../api/types'
 import {
   countByClass,
   entriesOf,
@@ -19,16 +20,22 @@ import { notify, report } from './notices'
 import { classes, nameOfClass, whenHinted } from './project'
 import { clientId, keep, makeEvent, pendingOf, whenJudged } from './sync'
 
+/** The image on the stage. While another one is on its way the one before stays, and can be labelled. */
 export const image = signal<ImageInfo | null>(null)
 /** The picture itself, decoded. */
 export const picture = signal<ImageBitmap | null>(null)
 export const imageProblem = signal<string | null>(null)
+/** The image that was asked for last; `image` follows when its pixels and labels are here. */
+const wantedId = signal<Id | null>(null)
+export const isOpening = computed(
+  () => wantedId.value !== (image.value?.image_id ?? null) && imageProblem.value === null,
+)
 
 const stored = signal<readonly StoredEvent[]>([])
 const pending = signal<readonly LabelEvent[]>([])
 const areLabelsLoaded = signal(false)
 /** Picture and labels are there: undo and redo know what there is to take back. */
-export const isReady = computed(() => image.value !== null && areLabelsLoaded.value)
+export const isReady = computed(() => image.value !== null && !isOpening.value && areLabelsLoaded.value)
 /** Up to here the log was fetched; acknowledged events of ours may lie beyond, with others' between them. */
 let fetchedSeq = 0
 
@@ -76,14 +83,11 @@ const STILL_OPEN_MS = 20_000
 /** Open an image until the returned function is called. */
 export function openImage(projectId: Id, imageId: Id): () => void {
   const aborter = new AbortController()
-  image.value = null
-  stored.value = []
-  pending.value = []
-  areLabelsLoaded.value = false
+  const aborted = aborter.signal
+  wantedId.value = imageId
   imageProblem.value = null
-  fetchedSeq = 0
 
-  void load(imageId, aborter.signal)
+  void load(imageId, aborted)
   const tell = () => {
     // A hidden tab does not claim the worker's attention.
     if (document.visibilityState === 'visible') imageApi.setOpen(projectId, imageId, clientId).catch(() => undefined)
@@ -92,12 +96,20 @@ export function openImage(projectId: Id, imageId: Id): () => void {
   const timer = setInterval(tell, STILL_OPEN_MS)
   document.addEventListener('visibilitychange', tell)
   const stopHints = whenHinted(
-    (hint) => takeHint(hint, imageId),
-    () => void fetchLabels(imageId),
+    (hint) => {
+      const isOthers = hint.kind === 'labels' && hint.image_id === imageId && hint.client_id !== clientId
+      if (isOthers) void fetchLabels(imageId, aborted)
+      else if (hint.kind === 'images') void lookAgain(imageId, aborted)
+    },
+    () => {
+      if (imageProblem.value === null) void fetchLabels(imageId, aborted)
+      else void load(imageId, aborted)
+    },
   )
   const stopJudged = whenJudged((events, acks) => {
-    if (acks === null) void fetchLabels(imageId)
-    else takeAcks(events, acks, imageId)
+    if (acks === null) return void fetchLabels(imageId, aborted)
+    takeAcks(events, acks, imageId)
+    if (acks.some((ack) => ack.code === 'image_replaced')) void lookAgain(imageId, aborted)
   })
   return () => {
     aborter.abort()
@@ -108,40 +120,87 @@ export function openImage(projectId: Id, imageId: Id): () => void {
   }
 }
 
+/** Take the image off the stage: the page that shows it is left. */
+export function clearStage(): void {
+  batch(() => {
+    wantedId.value = null
+    show(null, null)
+  })
+}
+
 async function load(imageId: Id, aborted: AbortSignal): Promise<void> {
   try {
     if (me.value === null) await learnWhoIAm()
-    const labelsComing = fetchLabels(imageId, aborted)
+    const labelsComing = labelApi.ofImage(imageId, 0)
+    // Awaited below; until then a failure of the picture comes first.
+    labelsComing.catch(() => undefined)
     const info = await imageApi.get(imageId)
     const bitmap = await createImageBitmap(await imageApi.fetchFile(info, aborted))
     if (aborted.aborted) return bitmap.close()
+    const { events, last_seq } = await labelsComing
+    const unsent = await pendingOf(imageId)
+    if (aborted.aborted) return bitmap.close()
     batch(() => {
-      picture.value?.close()
-      picture.value = bitmap
-      image.value = info
+      imageProblem.value = null
+      show(info, bitmap)
+      fetchedSeq = last_seq
+      stored.value = mergeStored([], events)
+      pending.value = settled(unsent)
+      areLabelsLoaded.value = true
     })
-    await labelsComing
+    // What others said in the meantime was hinted at before there was a place for it.
+    await fetchLabels(imageId, aborted)
   } catch (error) {
     if (aborted.aborted) return
-    imageProblem.value = error instanceof Error ? error.message : String(error)
-    report(error)
+    batch(() => {
+      imageProblem.value = sentenceOf(error)
+      show(null, null)
+    })
+    // An absent server has its banner, and the note on the stage says the rest.
+    if (error instanceof Problem && error.status === 401) report(error)
   }
 }
 
-async function fetchLabels(imageId: Id, aborted?: AbortSignal): Promise<void> {
+function show(info: ImageInfo | null, bitmap: ImageBitmap | null): void {
+  picture.value?.close()
+  picture.value = bitmap
+  image.value = info
+  stored.value = []
+  pending.value = []
+  areLabelsLoaded.value = false
+  fetchedSeq = 0
+}
+
+/** The image may have other pixels by now, or be gone: labels belong to pixels, so it is drawn anew. */
+async function lookAgain(imageId: Id, aborted: AbortSignal): Promise<void> {
+  try {
+    const info = await imageApi.get(imageId)
+    if (aborted.aborted || image.value?.image_id !== imageId || info.sha256 === image.value.sha256) return
+    notify('done', 'This image was replaced by another one; its labels start anew. The old ones stay in the log.')
+    await load(imageId, aborted)
+  } catch (error) {
+    if (aborted.aborted || !(error instanceof Problem)) return
+    batch(() => {
+      imageProblem.value = error.message
+      show(null, null)
+    })
+  }
+}
+
+async function fetchLabels(imageId: Id, aborted: AbortSignal): Promise<void> {
+  const isHere = () => !aborted.aborted && image.value?.image_id === imageId
+  if (!isHere()) return
   try {
     const unsent = await pendingOf(imageId)
     const answer = await labelApi.ofImage(imageId, fetchedSeq)
-    const isGone = aborted?.aborted === true || (image.value !== null && image.value.image_id !== imageId)
-    if (isGone) return
+    if (!isHere()) return
     stored.value = mergeStored(stored.value, answer.events)
     fetchedSeq = Math.max(fetchedSeq, answer.last_seq)
     // What was drawn while the log was on its way stays.
     const known = new Set(unsent.map((event) => event.event_id))
     pending.value = settled([...unsent, ...pending.value.filter((event) => !known.has(event.event_id))])
-    areLabelsLoaded.value = true
   } catch (error) {
-    if (!aborted?.aborted) report(error)
+    if (!aborted.aborted) report(error)
   }
 }
 
@@ -155,10 +214,6 @@ export function mergeStored(known: readonly StoredEvent[], fresh: readonly Store
 function settled(events: readonly LabelEvent[]): LabelEvent[] {
   const done = new Set(stored.value.map((row) => row.event.event_id))
   return events.filter((event) => !done.has(event.event_id))
-}
-
-function takeHint(hint: Hint, imageId: Id): void {
-  if (hint.kind === 'labels' && hint.image_id === imageId && hint.client_id !== clientId) void fetchLabels(imageId)
 }
 
 function takeAcks(events: readonly LabelEvent[], acks: readonly Ack[], imageId: Id): void {

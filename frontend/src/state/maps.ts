@@ -4,6 +4,7 @@ import { computed, signal } from '@preact/signals'
 import { maps as mapApi } from '../api/client'
 import { Problem } from '../api/problems'
 import type { Hint, Id, ImageMap } from '../api/types'
+import { image } from './annotation'
 import { report } from './notices'
 import { modelVersions, whenHinted } from './project'
 import { newestSeq } from './sync'
@@ -16,7 +17,18 @@ export interface Overlay {
   confidence: Uint8Array
 }
 
-export const overlay = signal<Overlay | null>(null)
+/** Newest maps of the image on the stage and of the one on its way to it, newest first. */
+const overlays = signal<readonly Overlay[]>([])
+const KEPT = 2
+const overlayOfImage = (imageId: Id | undefined) => overlays.value.find((one) => one.map.image_id === imageId) ?? null
+
+function keepOverlay(fresh: Overlay): void {
+  const others = overlays.value.filter((one) => one.map.image_id !== fresh.map.image_id)
+  overlays.value = [fresh, ...others].slice(0, KEPT)
+}
+
+/** What the model thinks of the image on the stage. */
+export const overlay = computed(() => overlayOfImage(image.value?.image_id))
 /** Labels came since the network that drew this was trained. */
 export const isStale = computed(() => overlay.value !== null && overlay.value.map.label_seq < newestSeq.value)
 
@@ -36,7 +48,6 @@ export function watchMaps(imageId: Id): () => void {
   const aborter = new AbortController()
   let isFetching = false
   let wanted: Id | 'newest' | null = null
-  overlay.value = null
 
   // One fetch at a time, then the newest wish: hints that come faster than planes must not starve the picture.
   const fetchNewest = async (mapId: Id | 'newest') => {
@@ -51,7 +62,7 @@ export function watchMaps(imageId: Id): () => void {
           next === 'newest'
             ? await newestOverlay(imageId, aborter.signal)
             : await overlayOf(imageId, next, aborter.signal)
-        if (!aborter.signal.aborted && fresh !== null) overlay.value = fresh
+        if (!aborter.signal.aborted && fresh !== null) keepOverlay(fresh)
       } catch (error) {
         if (!aborter.signal.aborted) report(error)
       }
@@ -75,7 +86,7 @@ export function watchMaps(imageId: Id): () => void {
 
 async function newestOverlay(imageId: Id, signal: AbortSignal): Promise<Overlay | null> {
   const [map] = await mapApi.of(imageId, signal)
-  if (map === undefined || map.map_id === overlay.value?.map.map_id) return null
+  if (map === undefined || map.map_id === overlayOfImage(imageId)?.map.map_id) return null
   return withPlanes(map, signal)
 }
 

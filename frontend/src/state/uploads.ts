@@ -69,11 +69,7 @@ async function send(projectId: Id, upload: Upload, file: File): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       const result = await imageApi.upload(projectId, file.name, file)
-      mark(
-        upload.id,
-        result.verdict,
-        result.verdict === 'duplicate' ? `the same picture as ${result.image.name}` : null,
-      )
+      mark(upload.id, result.verdict, result.verdict === 'duplicate' ? `the same image as ${result.image.name}` : null)
       if (result.verdict === 'stored') onStored()
       return
     } catch (error) {

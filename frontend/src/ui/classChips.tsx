@@ -1,4 +1,4 @@
-import { useId, useState } from 'preact/hooks'
+import { useId } from 'preact/hooks'
 import { nextColour } from '../labels/palette'
 import { CloseIcon, PlusIcon } from './icons'
 
@@ -9,6 +9,12 @@ export interface ClassDraft {
 
 interface ClassChipsProps {
   drafts: readonly ClassDraft[]
+  /** What is typed and not added yet. */
+  text: string
+  mistake: string | null
+  onText: (text: string) => void
+  /** The names that are typed shall become classes. */
+  onAdd: () => void
   onChange: (drafts: ClassDraft[]) => void
 }
 
@@ -36,22 +42,16 @@ export function namesIn(text: string): string[] {
     .filter((name) => name !== '')
 }
 
-/** The classes of a new project, as chips with a colour. */
-export function ClassChips({ drafts, onChange }: ClassChipsProps) {
-  const [text, setText] = useState('')
-  const [mistake, setMistake] = useState<string | null>(null)
-  const inputId = useId()
+/** The classes with these names at their end, each in a colour of its own. */
+export function withNames(drafts: readonly ClassDraft[], names: readonly string[]): ClassDraft[] {
+  const next = [...drafts]
+  for (const name of names) next.push({ name, colour: nextColour(next.map((draft) => draft.colour)) })
+  return next
+}
 
-  const add = () => {
-    const names = namesIn(text)
-    const problem = mistakeIn(names, drafts)
-    setMistake(problem)
-    if (problem !== null) return
-    const next = [...drafts]
-    for (const name of names) next.push({ name, colour: nextColour(next.map((draft) => draft.colour)) })
-    onChange(next)
-    setText('')
-  }
+/** The classes of a new project, as chips with a colour. */
+export function ClassChips({ drafts, text, mistake, onText, onAdd, onChange }: ClassChipsProps) {
+  const inputId = useId()
   const replace = (at: number, draft: ClassDraft | null) =>
     onChange(drafts.flatMap((one, index) => (index !== at ? [one] : draft === null ? [] : [draft])))
 
@@ -67,23 +67,20 @@ export function ClassChips({ drafts, onChange }: ClassChipsProps) {
           value={text}
           aria-invalid={mistake !== null}
           aria-describedby={`${inputId}-hint`}
-          onInput={(event) => {
-            setText(event.currentTarget.value)
-            setMistake(null)
-          }}
+          onInput={(event) => onText(event.currentTarget.value)}
           onKeyDown={(event) => {
             if (event.key !== 'Enter' || event.isComposing || text.trim() === '') return
             event.preventDefault()
-            add()
+            onAdd()
           }}
         />
-        <button type="button" class="button" data-testid="add-class" onClick={add}>
+        <button type="button" class="button" data-testid="add-class" onClick={onAdd}>
           <PlusIcon />
           Add
         </button>
       </div>
-      <p id={`${inputId}-hint`} class={mistake === null ? 'hint small' : 'mistake'} aria-live="polite">
-        {mistake ?? 'What you want to tell apart. Several at once with commas; more can be added later.'}
+      <p id={`${inputId}-hint`} class={mistake === null ? 'hint small' : 'mistake small'} aria-live="polite">
+        {mistake ?? 'The kinds of things you want to tell apart. Several at once with commas; more can be added later.'}
       </p>
       {drafts.length > 0 && (
         <ul class="chips" aria-label="Classes of the new project">
@@ -96,7 +93,9 @@ export function ClassChips({ drafts, onChange }: ClassChipsProps) {
                 value={draft.colour}
                 onInput={(event) => replace(index, { ...draft, colour: event.currentTarget.value })}
               />
-              <span class="cut">{draft.name}</span>
+              <span class="cut" dir="auto" title={draft.name}>
+                {draft.name}
+              </span>
               <button
                 type="button"
                 class="button icon quiet"

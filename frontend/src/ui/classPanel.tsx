@@ -30,7 +30,7 @@ export function ClassPanel() {
             onEdit={() => setEdited(one)}
           />
         ))}
-        <ClassRow classUid={VOID} name="void" colour={VOID_COLOUR} keyName={null} onEdit={null} />
+        <ClassRow classUid={VOID} name="void" colour={VOID_COLOUR} keyName="Del" onEdit={null} />
       </ul>
       <AddClass />
       {edited !== null && <EditClass labelClass={edited} onClose={() => setEdited(null)} />}
@@ -61,11 +61,13 @@ function ClassRow({ classUid, name, colour, keyName, onEdit }: ClassRowProps) {
         type="button"
         class="choose"
         aria-pressed={isActive}
-        title={classUid === VOID ? 'No class fits: these pixels are left out of the training' : name}
+        title={classUid === VOID ? 'Void: no class fits, or several do. The training leaves these pixels out.' : name}
         onClick={() => chooseClass(classUid)}
       >
         <span class="swatch" style={{ background: colour }} />
-        <span class="grow cut">{name}</span>
+        <span class="grow cut" dir="auto">
+          {name}
+        </span>
         <span class="faint number">{count > 0 ? count.toLocaleString('en') : ''}</span>
         {keyName !== null && <kbd>{keyName}</kbd>}
       </button>

@@ -13,6 +13,8 @@ interface DialogProps {
 export function Dialog({ title, isRoomy = false, onClose, children }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null)
   const titleId = useId()
+  /** A press that began inside and ended on the backdrop marked text; it does not mean to close. */
+  const beganOutside = useRef(false)
   useEffect(() => {
     element.current?.showModal()
   }, [])
@@ -22,8 +24,11 @@ export function Dialog({ title, isRoomy = false, onClose, children }: DialogProp
       class={isRoomy ? 'roomy' : undefined}
       aria-labelledby={titleId}
       onClose={onClose}
+      onPointerDown={(event) => {
+        beganOutside.current = event.target === element.current
+      }}
       onClick={(event) => {
-        if (event.target === element.current) element.current?.close()
+        if (event.target === element.current && beganOutside.current) element.current?.close()
       }}
       onKeyDown={(event) => event.stopPropagation()}
     >

@@ -40,7 +40,7 @@ export function DropZone({ projectId, isLarge, onStored }: DropZoneProps) {
       }}
     >
       <ImagesIcon />
-      <span>Drop pictures or a folder here</span>
+      <span>Drop images or a folder here</span>
       <span class="row">
         <button type="button" class="button" onClick={() => fileInput.current?.click()}>
           Choose files

@@ -28,7 +28,7 @@ export function Header({ project, page, annotate = null, crumb = null, children 
         <>
           <div class="crumbs">
             <span aria-hidden="true">/</span>
-            <strong class="cut" title={project.name}>
+            <strong class="cut" dir="auto" title={project.name}>
               {project.name}
             </strong>
           </div>
@@ -53,7 +53,7 @@ export function Header({ project, page, annotate = null, crumb = null, children 
       )}
       <div class="crumbs grow">
         {crumb !== null && (
-          <span class="cut" title={crumb}>
+          <span class="cut" dir="auto" title={crumb}>
             {crumb}
           </span>
         )}

@@ -5,6 +5,7 @@ interface LinkProps {
   to: Place
   class?: string
   title?: string
+  dir?: 'auto'
   'aria-label'?: string
   'aria-current'?: 'page' | 'true' | undefined
   'data-testid'?: string

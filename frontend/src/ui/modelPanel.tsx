@@ -51,8 +51,8 @@ export function ModelPanel() {
           {active.cancel_requested ? 'Stopping…' : 'Stop training'}
         </button>
       )}
-      <label class="row between">
-        <span>Train by itself</span>
+      <label class="row between" title="Trains as soon as every class has a label, and again after enough new labels">
+        <span>Train automatically</span>
         <input
           type="checkbox"
           role="switch"
@@ -75,11 +75,19 @@ export function ModelPanel() {
   )
 }
 
+/** The worker's stages in words for people who have never trained a network. */
+const STAGES: Readonly<Record<string, string>> = {
+  '': 'preparing',
+  'fitting the fast head': 'taking a first look',
+  'choosing and publishing': 'choosing the best and saving it',
+  drawing: 'drawing predictions',
+}
+
 function JobProgress({ job }: { job: Job }) {
   const { done, total, stage, losses, eta_seconds } = job.progress
   const isMeasured = total > 0 && done > 0
   const unit = job.kind === 'train' ? 'step' : 'image'
-  const state = job.state === 'queued' ? 'waiting for a worker' : stage === '' ? 'preparing' : stage
+  const state = job.state === 'queued' ? 'waiting for its turn' : (STAGES[stage] ?? stage)
   return (
     <div class="stack" data-testid="progress" data-kind={job.kind} data-done={done} data-total={total}>
       <div class="row between">
@@ -103,19 +111,32 @@ function JobProgress({ job }: { job: Job }) {
         {job.attempt > 1 && <span>attempt {job.attempt}</span>}
       </div>
       {job.kind === 'train' && losses != null && (
-        <dl class="losses number" aria-label="Losses">
-          <Loss name="supervised" value={losses.supervised} />
-          <Loss name="pseudo" value={losses.pseudo} />
-          <Loss name="contrast" value={losses.contrast} />
-        </dl>
+        <div>
+          <p class="faint small">Losses: how far off it still is, less is better</p>
+          <dl class="losses number">
+            <Loss name="labels" value={losses.supervised} meaning="On the pixels that you have labelled" />
+            <Loss
+              name="own guesses"
+              value={losses.pseudo}
+              meaning="On unlabelled images, against its own sure guesses"
+            />
+            <Loss name="contrast" value={losses.contrast} meaning="How well it keeps the classes apart (ReCo)" />
+          </dl>
+        </div>
       )}
     </div>
   )
 }
 
-function Loss({ name, value }: { name: string; value: number | null | undefined }) {
+interface LossProps {
+  name: string
+  value: number | null | undefined
+  meaning: string
+}
+
+function Loss({ name, value, meaning }: LossProps) {
   return (
-    <div>
+    <div title={meaning}>
       <dt>{name}</dt>
       <dd>{value == null ? '–' : value.toFixed(3)}</dd>
     </div>
@@ -138,8 +159,8 @@ function LastWord() {
   const isBehind = newest.label_seq < newestSeq.value
   return (
     <p class="hint small" role="status" data-testid="model-state">
-      Version {newest.version} knows {plural(newest.label_count, 'label')}
-      {isBehind ? '; labels came since.' : '; that is all of them.'}
+      Version {newest.version} learned from {plural(newest.label_count, 'label')}
+      {isBehind ? '; newer labels exist.' : '; that is all of them.'}
     </p>
   )
 }
@@ -153,13 +174,15 @@ function Checklist() {
   return (
     <div class="stack" data-testid="checklist">
       <p class="hint small">
-        One click per class you see: {done} of {all.length}
+        Click one pixel of each class you see: {done} of {all.length} done. Training needs two classes or more.
       </p>
       <ul class="checklist">
         {all.slice(0, SHOWN).map((one) => (
           <li key={one.class_uid} class={isDone(one.class_uid) ? 'done' : ''}>
             {isDone(one.class_uid) ? <CheckIcon /> : <RingIcon />}
-            <span class="cut">{one.name}</span>
+            <span class="cut" dir="auto">
+              {one.name}
+            </span>
           </li>
         ))}
         {all.length > SHOWN && <li class="faint">and {all.length - SHOWN} more</li>}

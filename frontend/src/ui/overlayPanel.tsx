@@ -19,10 +19,10 @@ export function OverlayPanel() {
       </div>
       <div class="row" role="status">
         <span class="grow cut" data-testid="overlay-source" data-map-id={overlay.value?.map.map_id}>
-          {overlaySource.value ?? <span class="faint">no prediction of this image yet</span>}
+          {overlaySource.value ?? <span class="faint">no prediction for this image yet</span>}
         </span>
         {isStale.value && (
-          <span class="badge warn" title="Labels came since this was drawn" data-testid="stale">
+          <span class="badge warn" title="Newer labels exist than this prediction has learned from" data-testid="stale">
             stale
           </span>
         )}
@@ -83,7 +83,7 @@ export function OverlayPanel() {
           ) : (
             <div class="control">
               <div class="control-head">
-                <label for="threshold">Confidence below</label>
+                <label for="threshold">Less sure than</label>
                 <output class="number faint">{percent(shown.threshold)}</output>
               </div>
             </div>
@@ -96,7 +96,7 @@ export function OverlayPanel() {
             min="0"
             max="1"
             step="0.01"
-            aria-label="Confidence below which a pixel is shown as hard"
+            aria-label="Mark pixels that the model is less sure of than this"
             hidden={shown.uncertaintyMode === 'heat'}
             value={shown.threshold}
             onInput={(event) => prefer({ threshold: Number(event.currentTarget.value) })}

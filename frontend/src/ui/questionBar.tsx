@@ -47,7 +47,12 @@ export function QuestionBar({ onAccept, onVoid, onNext, onLeave }: QuestionBarPr
             {nameOfClass(asked.guess).length > 14 ? 'Yes' : nameOfClass(asked.guess)} <kbd>Enter</kbd>
           </button>
         )}
-        <button type="button" class="button" title="Mixed, or no class fits" onClick={onVoid}>
+        <button
+          type="button"
+          class="button"
+          title="No class fits this pixel, or several do: the training leaves it out"
+          onClick={onVoid}
+        >
           Void <kbd>Del</kbd>
         </button>
         <button type="button" class="button" data-testid="skip-question" disabled={isAsking.value} onClick={onNext}>

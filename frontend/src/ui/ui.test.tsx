@@ -4,7 +4,7 @@ import type { LabelClass, Project, Question } from '../api/types'
 import { project } from '../state/project'
 import { question } from '../state/questions'
 import { unsentCount } from '../state/sync'
-import { ClassChips, type ClassDraft } from './classChips'
+import { mistakeIn, namesIn, withNames } from './classChips'
 import { ClassPanel } from './classPanel'
 import { duration, fileSize, percent } from './format'
 import { Header } from './header'
@@ -40,38 +40,20 @@ afterEach(() => {
   unsentCount.value = 0
 })
 
-describe('classes of a new project', () => {
-  const show = (drafts: ClassDraft[]) => {
-    const onChange = vi.fn<(next: ClassDraft[]) => void>()
-    render(<ClassChips drafts={drafts} onChange={onChange} />)
-    const add = (text: string) => {
-      fireEvent.input(screen.getByTestId('class-name-input'), { target: { value: text } })
-      fireEvent.click(screen.getByTestId('add-class'))
-    }
-    return { onChange, add }
-  }
+test('several names at once become several classes with different colours', () => {
+  const drafts = withNames([], namesIn('road, car'))
 
-  test('several names at once become several classes with different colours', () => {
-    const { onChange, add } = show([])
-    add('road, car')
+  expect(drafts.map((draft) => draft.name)).toEqual(['road', 'car'])
+  expect(new Set(drafts.map((draft) => draft.colour)).size).toBe(2)
+})
 
-    const [drafts] = onChange.mock.calls[0] ?? []
-    expect(drafts?.map((draft) => draft.name)).toEqual(['road', 'car'])
-    expect(new Set(drafts?.map((draft) => draft.colour)).size).toBe(2)
-  })
-
-  test.each([
-    ['', 'Type a name first.'],
-    ['ROAD', '“ROAD” is in the list already.'],
-    ['sky, Sky', '“Sky” is in the list already.'],
-    ['void', '“void” is there already: it stands for pixels that fit no class.'],
-  ])('%j is refused in place', (text, sentence) => {
-    const { onChange, add } = show([{ name: 'road', colour: '#0072b2' }])
-    add(text)
-
-    expect(onChange).not.toHaveBeenCalled()
-    expect(screen.getByText(sentence)).toBeTruthy()
-  })
+test.each([
+  ['', 'Type a name first.'],
+  ['ROAD', '“ROAD” is in the list already.'],
+  ['sky, Sky', '“Sky” is in the list already.'],
+  ['void', '“void” is there already: it stands for pixels that fit no class.'],
+])('the class names %j are refused', (text, sentence) => {
+  expect(mistakeIn(namesIn(text), [{ name: 'road', colour: '#0072b2' }])).toBe(sentence)
 })
 
 test('the class list shows every class but the retired ones, and void', () => {

@@ -41,7 +41,7 @@ export function UploadPanel() {
       <ul class="upload-list">
         {inOrder(all).map((upload) => (
           <li key={upload.id} data-testid="upload-verdict" data-verdict={upload.verdict}>
-            <span class="cut" title={upload.name}>
+            <span class="cut" dir="auto" title={upload.name}>
               {upload.name}
             </span>
             <span class={`badge ${TONES[upload.verdict]}`}>{WORDS[upload.verdict]}</span>
