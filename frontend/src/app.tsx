@@ -10,14 +10,15 @@ import { ProjectsPage } from './pages/projects'
 import { type Place, place } from './state/location'
 import { learnWhoIAm, needsLogin } from './state/login'
 import { report } from './state/notices'
-import { openProject, project, projectProblem } from './state/project'
+import { GONE, openProject, project, projectProblem } from './state/project'
+import { sendLeftBehind } from './state/sync'
 import { Header } from './ui/header'
 import { Link } from './ui/link'
 import { Notices } from './ui/notices'
 
 export function App() {
   useEffect(() => {
-    learnWhoIAm().catch(report)
+    learnWhoIAm().then(sendLeftBehind).catch(report)
   }, [])
   if (needsLogin.value) return <LoginPage />
   return (
@@ -30,7 +31,7 @@ export function App() {
 
 function Page({ at }: { at: Place }) {
   if (at.page === 'projects') return <ProjectsPage />
-  if (at.page === 'nowhere') return <Nowhere sentence="There is no page at this address." />
+  if (at.page === 'nowhere') return <Nowhere title="Nothing here" sentence="There is no page at this address." />
   return <ProjectFrame key={at.projectId} projectId={at.projectId} at={at} />
 }
 
@@ -41,13 +42,19 @@ function ProjectFrame({ projectId, at }: { projectId: Id; at: Place }) {
   useEffect(() => {
     if (name !== undefined && at.page !== 'annotate') document.title = `${name} - ReCoLabel`
   }, [name, at.page])
-  if (projectProblem.value !== null) return <Nowhere sentence={projectProblem.value} />
+  if (projectProblem.value !== null) {
+    const title = projectProblem.value === GONE ? 'Nothing here' : 'The project cannot be shown now'
+    return <Nowhere title={title} sentence={projectProblem.value} />
+  }
   if (at.page === 'annotate') return <AnnotatePage projectId={projectId} imageId={at.imageId} />
   if (at.page === 'models') return <ModelsPage projectId={projectId} />
   return <ImagesPage projectId={projectId} />
 }
 
-function Nowhere({ sentence }: { sentence: string }) {
+function Nowhere({ title, sentence }: { title: string; sentence: string }) {
+  useEffect(() => {
+    document.title = `${title} - ReCoLabel`
+  }, [title])
   return (
     <div class="frame">
       <Header project={null} page="nowhere" />
@@ -55,7 +62,7 @@ function Nowhere({ sentence }: { sentence: string }) {
       <main class="scroll">
         <div class="page">
           <div class="card empty">
-            <h1>Nothing here</h1>
+            <h1>{title}</h1>
             <p>{sentence}</p>
             <Link to={{ page: 'projects' }} class="button">
               All projects

@@ -42,6 +42,14 @@ describe.each(KINDS)('an outbox %s', (_, open) => {
     expect(idsOf(await outbox.pending('one', 2))).toEqual(['c', 'a'])
   })
 
+  test('names the projects that have something unsent', async () => {
+    for (const id of ['a', 'b']) await outbox.put('one', click(id))
+    await outbox.put('two', click('c'))
+    await outbox.acknowledge('two', [ack('c', 'stored')])
+
+    expect(await outbox.projects()).toEqual(['one'])
+  })
+
   test('keeps an event that is put twice once', async () => {
     await outbox.put('one', click('a'))
     await outbox.put('one', click('a'))
@@ -105,4 +113,19 @@ test('a browser without storage says so and still keeps events for the time bein
 
   expect(outbox.durable).toBe(false)
   expect(idsOf(await outbox.pending('one'))).toEqual(['a'])
+})
+
+test('an event that the disk does not take is kept in memory, sent with the others, and said to be in danger', async () => {
+  const outbox = await openOutbox(new IDBFactory())
+  await outbox.put('one', click('a'))
+  vi.spyOn(FDBDatabase.prototype, 'transaction').mockImplementationOnce(() => {
+    throw new DOMException('the disk is full', 'QuotaExceededError')
+  })
+
+  await outbox.put('one', click('b'))
+
+  expect(outbox.durable).toBe(false)
+  expect(idsOf(await outbox.pending('one'))).toEqual(['a', 'b'])
+  await outbox.acknowledge('one', [ack('a', 'stored'), ack('b', 'stored')])
+  expect(await outbox.pending('one')).toEqual([])
 })

@@ -18,6 +18,8 @@ export interface Outbox {
   readonly durable: boolean
   /** Resolves when the event is on this machine's disk. Putting it twice keeps it once. */
   put(projectId: Id, event: LabelEvent): Promise<void>
+  /** Projects that have unsent events. */
+  projects(): Promise<Id[]>
   /** The oldest unsent events of a project, in the order in which they were put. */
   pending(projectId: Id, limit?: number): Promise<LabelEvent[]>
   /** Take the server's word: stored and duplicate events leave, refused ones move aside. */
@@ -63,9 +65,65 @@ export async function openOutbox(factory: IDBFactory | undefined = globalThis.in
     const database = await answerOf(request)
     // Another tab with a newer version of this page must not wait for us.
     database.onversionchange = () => database.close()
-    return new DiskOutbox(database)
+    return new SparedOutbox(new DiskOutbox(database), new MemoryOutbox())
   } catch {
     return new MemoryOutbox()
+  }
+}
+
+/** The disk, and memory for what the disk does not take: it is full, or the database was closed under us. */
+export class SparedOutbox implements Outbox {
+  private isSpareUsed = false
+
+  constructor(
+    private readonly disk: Outbox,
+    private readonly spare: Outbox,
+  ) {}
+
+  get durable(): boolean {
+    return !this.isSpareUsed
+  }
+
+  async put(projectId: Id, event: LabelEvent): Promise<void> {
+    try {
+      await this.disk.put(projectId, event)
+    } catch {
+      this.isSpareUsed = true
+      await this.spare.put(projectId, event)
+    }
+  }
+
+  async projects(): Promise<Id[]> {
+    return [...new Set([...(await this.disk.projects()), ...(await this.spare.projects())])]
+  }
+
+  async pending(projectId: Id, limit?: number): Promise<LabelEvent[]> {
+    if (!this.isSpareUsed) return this.disk.pending(projectId, limit)
+    const onDisk = await this.disk.pending(projectId, limit).catch(() => [])
+    return [...onDisk, ...(await this.spare.pending(projectId))].slice(0, limit)
+  }
+
+  async acknowledge(projectId: Id, acks: readonly Ack[]): Promise<void> {
+    if (this.isSpareUsed) {
+      await this.spare.acknowledge(projectId, acks)
+      return this.disk.acknowledge(projectId, acks).catch(() => undefined)
+    }
+    return this.disk.acknowledge(projectId, acks)
+  }
+
+  async refused(projectId: Id): Promise<RefusedEvent[]> {
+    if (!this.isSpareUsed) return this.disk.refused(projectId)
+    return [...(await this.disk.refused(projectId).catch(() => [])), ...(await this.spare.refused(projectId))]
+  }
+
+  async retry(projectId: Id): Promise<void> {
+    await this.spare.retry(projectId)
+    await this.disk.retry(projectId)
+  }
+
+  async discardRefused(projectId: Id): Promise<void> {
+    await this.spare.discardRefused(projectId)
+    await this.disk.discardRefused(projectId)
   }
 }
 
@@ -83,6 +141,19 @@ class DiskOutbox implements Outbox {
       if (known.result === undefined) store.add(row)
     }
     await doneOf(transaction)
+  }
+
+  async projects(): Promise<Id[]> {
+    const cursors = this.begin('readonly').objectStore(PENDING).index('project_id').openKeyCursor(null, 'nextunique')
+    return new Promise((resolve, reject) => {
+      const found: Id[] = []
+      cursors.onsuccess = () => {
+        if (cursors.result === null) return resolve(found)
+        found.push(String(cursors.result.key))
+        cursors.result.continue()
+      }
+      cursors.onerror = () => reject(cursors.error)
+    })
   }
 
   async pending(projectId: Id, limit?: number): Promise<LabelEvent[]> {
@@ -155,6 +226,10 @@ export class MemoryOutbox implements Outbox {
   async put(projectId: Id, event: LabelEvent): Promise<void> {
     const isKnown = this.waiting.some((row) => row.event.event_id === event.event_id)
     if (!isKnown) this.waiting.push({ projectId, event })
+  }
+
+  async projects(): Promise<Id[]> {
+    return [...new Set(this.waiting.map((row) => row.projectId))]
   }
 
   async pending(projectId: Id, limit?: number): Promise<LabelEvent[]> {

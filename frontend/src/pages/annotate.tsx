@@ -248,7 +248,6 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
           <HelpIcon />
         </button>
       </Header>
-      <Banner />
       <main class="workbench">
         <div class="side left">
           <ToolPanel />
@@ -267,7 +266,10 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
               </div>
             )
           )}
-          <QuestionBar onAccept={acceptGuess} onVoid={() => answer(VOID)} onNext={askNext} onLeave={leaveQuestions} />
+          <div class="stage-top">
+            <Banner />
+            <QuestionBar onAccept={acceptGuess} onVoid={() => answer(VOID)} onNext={askNext} onLeave={leaveQuestions} />
+          </div>
           <StageFoot />
         </div>
         <Filmstrip onPrevious={() => void showNextImage(-1)} onNext={() => void showNextImage(1)} />

@@ -12,7 +12,7 @@ export function LoginPage() {
   }
   return (
     <main class="scroll">
-      <div class="page">
+      <div class="page narrow">
         <div class="card empty" data-testid="login">
           <span class="brand">
             <Brand />

@@ -12,14 +12,20 @@ import { ModelIcon, PlusIcon, TrashIcon } from '../ui/icons'
 import { Link } from '../ui/link'
 
 const list = signal<readonly Project[] | null>(null)
+/** Why there is no list to show. */
+const problem = signal<string | null>(null)
 
 async function refresh(): Promise<void> {
   try {
     list.value = await projectApi.list()
+    problem.value = null
   } catch (error) {
+    problem.value = sentenceOf(error)
     report(error)
   }
 }
+
+const AGAIN_MS = 3000
 
 /** All projects of this server. */
 export function ProjectsPage() {
@@ -28,6 +34,11 @@ export function ProjectsPage() {
   useEffect(() => {
     document.title = 'ReCoLabel'
     void refresh()
+    // Nothing tells this page that the server is back, so it asks.
+    const timer = setInterval(() => {
+      if (problem.peek() !== null) void refresh()
+    }, AGAIN_MS)
+    return () => clearInterval(timer)
   }, [])
   const projects = list.value
 
@@ -52,6 +63,15 @@ export function ProjectsPage() {
               New project
             </button>
           </div>
+          {projects === null && problem.value !== null && (
+            <div class="card empty" role="alert">
+              <h2>The projects cannot be shown now</h2>
+              <p class="hint">{problem.value}</p>
+              <button type="button" class="button" onClick={() => void refresh()}>
+                Try again
+              </button>
+            </div>
+          )}
           {projects !== null && projects.length === 0 && (
             <div class="card empty">
               <ModelIcon />

@@ -1,7 +1,7 @@
 /** Short sentences at the edge of the window: what went wrong, what was done. */
 
 import { signal } from '@preact/signals'
-import { Problem, sentenceOf } from '../api/problems'
+import { Problem, ServerAway, sentenceOf } from '../api/problems'
 import { needsLogin } from './login'
 
 export interface Notice {
@@ -12,6 +12,8 @@ export interface Notice {
   requestId: string | null
 }
 
+/** The server does not answer: a banner says so. */
+export const isServerAway = signal(false)
 export const notices = signal<readonly Notice[]>([])
 
 const SHOWN_MS = { error: 12_000, done: 4_000 }
@@ -36,6 +38,7 @@ export function report(error: unknown): void {
     needsLogin.value = true
     return
   }
+  if (error instanceof ServerAway && isServerAway.value) return
   if (error instanceof DOMException && error.name === 'AbortError') return
   notify('error', sentenceOf(error), error instanceof Problem ? error.requestId : null)
 }

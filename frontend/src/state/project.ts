@@ -2,18 +2,18 @@
 
 import { computed, signal } from '@preact/signals'
 import { jobs as jobApi, projects as projectApi, modelVersions as versionApi } from '../api/client'
+import { Problem, sentenceOf } from '../api/problems'
 import type { ClassOrVoid, Hint, Id, Job, LabelClass, ModelVersion, NewTraining, Project } from '../api/types'
 import { listenToUpdates } from '../api/updates'
 import { VOID } from '../labels/events'
 import { VOID_COLOUR } from '../labels/palette'
 import { learnWhoIAm, me } from './login'
-import { report } from './notices'
+import { isServerAway, report } from './notices'
 import { newestSeq, sendNow, startSync, whenJudged } from './sync'
 
 export const project = signal<Project | null>(null)
 export const jobs = signal<readonly Job[]>([])
 export const modelVersions = signal<readonly ModelVersion[]>([])
-export const isServerAway = signal(false)
 /** The project could not be opened: the sentence to show instead of it. */
 export const projectProblem = signal<string | null>(null)
 
@@ -98,10 +98,14 @@ export async function refreshProject(): Promise<void> {
     newestSeq.value = Math.max(newestSeq.value, fresh.label_seq)
     projectProblem.value = null
   } catch (error) {
-    if (openId === id && project.value === null) projectProblem.value = error instanceof Error ? error.message : null
-    report(error)
+    const isShown = openId === id && project.value === null
+    if (isShown) projectProblem.value = isGone(error) ? GONE : sentenceOf(error)
+    if (!(isShown && isGone(error))) report(error)
   }
 }
+
+export const GONE = 'There is no such project on this server. Perhaps it was deleted, or the address is cut off.'
+const isGone = (error: unknown) => error instanceof Problem && error.status === 404
 
 export async function refreshJobs(): Promise<void> {
   const id = openId
@@ -110,7 +114,7 @@ export async function refreshJobs(): Promise<void> {
     const fresh = await jobApi.list(id, 20)
     if (openId === id) jobs.value = fresh
   } catch (error) {
-    report(error)
+    if (!isGone(error)) report(error)
   }
 }
 
@@ -121,7 +125,7 @@ export async function refreshVersions(): Promise<void> {
     const fresh = await versionApi.list(id)
     if (openId === id) modelVersions.value = fresh
   } catch (error) {
-    report(error)
+    if (!isGone(error)) report(error)
   }
 }
 

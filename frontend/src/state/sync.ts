@@ -34,6 +34,7 @@ const opening: Promise<Outbox> = openOutbox()
 const channel = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel('recolabel-outbox')
 let line: Line | null = null
 const judgedListeners = new Set<JudgedListener>()
+const world = browserWorld((id, events) => labels.append(id, events))
 
 type Broadcast = { projectId: Id; what: 'put' | 'judged' }
 
@@ -45,7 +46,30 @@ channel?.addEventListener('message', (message) => {
   void recount()
 })
 
-window.addEventListener('online', () => line?.sender.wake())
+window.addEventListener('online', sendNow)
+
+/** Sends what earlier visits left unsent in a project that is not open here. */
+const leftBehind = new Map<Id, Sender>()
+
+/** Send what earlier visits left unsent, whichever project it belongs to. */
+export async function sendLeftBehind(): Promise<void> {
+  const outbox = await opening
+  for (const projectId of await outbox.projects()) {
+    if (line?.projectId === projectId || leftBehind.has(projectId)) continue
+    const sender = new Sender(projectId, outbox, world, {
+      state: (state) => {
+        if (state === 'resting') sender.stop()
+        if (state === 'locked out') needsLogin.value = true
+      },
+      acknowledged: () => tellOtherTabs(projectId, 'judged'),
+    })
+    leftBehind.set(projectId, sender)
+    void sender
+      .run()
+      .catch(report)
+      .finally(() => leftBehind.delete(projectId))
+  }
+}
 
 /** Begin to send a project's events; what an earlier visit left unsent goes first. Returns how to stop. */
 export function startSync(projectId: Id): () => void {
@@ -54,7 +78,8 @@ export function startSync(projectId: Id): () => void {
   void opening.then(async (outbox) => {
     if (isStopped) return
     isDurable.value = outbox.durable
-    const world = browserWorld((id, events) => labels.append(id, events))
+    // Only one may hold the project's lock, and the one here also tells how it goes.
+    leftBehind.get(projectId)?.stop()
     own = new Sender(projectId, outbox, world, { state: setState, acknowledged: settle })
     line = { projectId, outbox, sender: own, maker }
     await recount()
@@ -90,8 +115,9 @@ export async function keep(event: LabelEvent): Promise<void> {
   unsentCount.value += 1
   const { projectId, outbox, sender } = await openLine()
   await outbox.put(projectId, event)
+  isDurable.value = outbox.durable
   sender.wake()
-  tellOtherTabs('put')
+  tellOtherTabs(projectId, 'put')
 }
 
 /** Unsent events of one image, oldest first. */
@@ -116,6 +142,7 @@ export async function discardRefused(): Promise<void> {
 /** Try again now: the server is back, or the person logged in. */
 export function sendNow(): void {
   line?.sender.wake()
+  for (const sender of leftBehind.values()) sender.wake()
 }
 
 function setState(state: SendingState): void {
@@ -126,7 +153,7 @@ function setState(state: SendingState): void {
 function settle(events: readonly LabelEvent[], answer: LabelAcks): void {
   if (answer.label_seq > 0) newestSeq.value = Math.max(newestSeq.value, answer.label_seq)
   for (const listener of judgedListeners) listener(events, answer.acks)
-  tellOtherTabs('judged')
+  if (line !== null) tellOtherTabs(line.projectId, 'judged')
   void recount()
 }
 
@@ -140,6 +167,6 @@ async function recount(): Promise<void> {
   refusedEvents.value = await outbox.refused(projectId)
 }
 
-function tellOtherTabs(what: Broadcast['what']): void {
-  if (line !== null) channel?.postMessage({ projectId: line.projectId, what } satisfies Broadcast)
+function tellOtherTabs(projectId: Id, what: Broadcast['what']): void {
+  channel?.postMessage({ projectId, what } satisfies Broadcast)
 }

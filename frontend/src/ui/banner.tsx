@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks'
-import { isServerAway } from '../state/project'
+import { isServerAway } from '../state/notices'
 import { discardRefused, isDurable, isWaiting, refusedEvents, retryRefused, sendNow, unsentCount } from '../state/sync'
 import { Dialog } from './dialog'
 
@@ -19,8 +19,8 @@ export function Banner() {
       )}
       {!isDurable.value && (
         <div class="banner" role="status">
-          This browser window keeps nothing on disk (a private window?). Labels are sent at once, but those not sent yet
-          are lost when the tab closes.
+          This browser keeps nothing on disk (a private window, or a full disk). Labels are sent at once, but those not
+          sent yet are lost when the tab closes.
         </div>
       )}
       {refused > 0 && (
