@@ -16,8 +16,9 @@ sys.path.insert(0, str(folder))
 from network import build_network, predict  # noqa: E402 - network.py lies in the exported folder
 
 config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-network = build_network(len(config["classes"]), backbone=config["backbone"]["name"], pretrained=False)
-network.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+backbone = config["backbone"]["name"]
+network = build_network(len(config["classes"]), backbone=backbone, pretrained=False, for_training=False)
+network.load_state_dict(load_file(folder / "model.safetensors"))
 network.eval()
 
 image = np.array(ImageOps.exif_transpose(Image.open(image_file)).convert("RGB"))

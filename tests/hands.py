@@ -14,6 +14,9 @@ from PIL import Image
 from recolabel.client import Client
 from recolabel.contract.images import ImageInfo
 from recolabel.contract.labels import ClickEvent, Pixel
+from recolabel.contract.projects import Project
+from recolabel.demo import COUNT
+from tests.servers import wait_for
 
 
 class Hand:
@@ -36,6 +39,14 @@ class Hand:
             class_uid=class_uid,
             pixel=Pixel(x=x, y=y),
         )
+
+
+def demo_project(client: Client) -> Project:
+    """The project that `recolabel up --demo` makes, once all its pictures are in."""
+    wait_for(
+        lambda: [project.image_count for project in client.projects()] == [COUNT], seconds=90, what="the demo project"
+    )
+    return client.projects()[0]
 
 
 def read_mask(path: Path) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 from recolabel.contract.jobs import Job, JobState, NewTraining
 from recolabel.contract.projects import ProjectPatch, ProjectSettings
 from recolabel.demo import make_demo
-from tests.hands import label_from_masks, read_mask
+from tests.hands import demo_project, label_from_masks, read_mask
 from tests.servers import Server, StartServer, descendants, wait_for
 
 STEPS = 36
@@ -37,7 +37,7 @@ def test_a_training_whose_child_is_killed_three_times_resumes_and_ends(
     # Given a labelled demo project in training
     server = start_server("up", "--demo")
     client = server.client()
-    project = client.projects()[0]
+    project = demo_project(client)
     client.patch_project(project.project_id, ProjectPatch(settings=ProjectSettings(auto_train=False)))
     images = client.images(project.project_id).images[:4]
     make_demo(tmp_path / "demo")

@@ -20,6 +20,7 @@ from recolabel.cli.importing import new_event_id
 from recolabel.client import Client
 from recolabel.contract.labels import ClickEvent, Pixel
 from recolabel.formats.indexed_png import read_png, write_png
+from tests.hands import demo_project
 from tests.servers import Server, StartServer, descendants, run_cli, wait_for
 
 
@@ -333,7 +334,7 @@ def test_up_makes_the_demo_once_and_ends_everything_that_it_started(start_server
         lambda: "recolabel_worker" in " ".join(descendants(server.process.pid).values()), seconds=60, what="a worker"
     )
     with server.client() as client:
-        [project] = client.projects()
+        project = demo_project(client)
     started = set(descendants(server.process.pid))
 
     # When it is stopped and started again

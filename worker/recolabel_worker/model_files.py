@@ -19,7 +19,7 @@ from torch import Tensor
 
 from recolabel.contract.model_versions import CARD_FILE, CONFIG_FILE, MODEL_FILE, NETWORK_FILE, Metrics
 from recolabel.errors import RecolabelError
-from recolabel_worker.reco.network import REPRESENTATION_PREFIX, DeepLabV3Plus, build_network, export_state_dict
+from recolabel_worker.reco.network import DeepLabV3Plus, build_network, export_state_dict
 from recolabel_worker.standalone import network_source
 
 FORMAT_NAME = "recolabel-model"
@@ -177,13 +177,10 @@ def build_network_for(num_classes: int, backbone: str, tensors: Mapping[str, Ten
         ModelUnusable: the tensors are those of another network.
     """
     try:
-        network = build_network(num_classes, backbone=backbone, pretrained=False)
-        missing, unexpected = network.load_state_dict(dict(tensors), strict=False)
+        network = build_network(num_classes, backbone=backbone, pretrained=False, for_training=False)
+        network.load_state_dict(dict(tensors))
     except (ValueError, RuntimeError) as error:
         raise ModelUnusable(f"The weights do not fit the network: {error}") from error
-    missing = [name for name in missing if not name.startswith(REPRESENTATION_PREFIX)]
-    if missing or unexpected:
-        raise ModelUnusable(f"The weights do not fit the network; {(missing or unexpected)[0]} is wrong.")
     return network.eval()
 
 
@@ -206,6 +203,9 @@ def code_version() -> str:
     except (OSError, subprocess.SubprocessError):
         return version
     return f"{version}+g{found.stdout.strip()}"
+
+
+_CHOSEN = {"deep": "the trained network", "fast head": "the fast head, which the training did not beat"}
 
 
 def _card(config: Mapping[str, JsonValue]) -> str:
@@ -231,7 +231,7 @@ on {images["labelled"]} of {images["total"]} images (label position {config["lab
 
 * Network: {config["architecture"]} on {backbone["name"]}, logits at stride 4, any image size.
 * Training: {training.get("method")}, ReCo {"on" if training.get("use_reco") else "off"}, {metrics.steps} steps in \
-{metrics.seconds:.0f} s, seed {training.get("seed")}. Published: the {metrics.chosen}.
+{metrics.seconds:.0f} s, seed {training.get("seed")}. Published: {_CHOSEN[metrics.chosen]}.
 * Accuracy: {measured}. It is no statement about pictures of another kind.
 * Start weights: {backbone.get("start_weights", "none")} ({backbone.get("licence", "no licence known")}).
 * Method: Liu et al., "Bootstrapping Semantic Segmentation with Regional Contrast", ICLR 2022.

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -129,6 +129,14 @@ def _run(settings: Settings, *, beside: bool, demo: bool, browser: bool, as_json
         ready.end()
         if not server.started:
             raise RecolabelError("The server could not start; the log above says why.")
+    _leave_now()
+
+
+def _leave_now() -> NoReturn:
+    """End the process. Everything is closed; a request thread that still works for nobody must not hold it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _patient_server(before_end: Callable[[], None]) -> type[Server]:
@@ -246,14 +254,7 @@ class _Ready:
 
     def _run(self) -> None:
         address = f"{self._url}/?token={self._token}"
-        try:
-            self._leave_address()
-            if self._painter is not None:
-                remark("Making the demo project ...")
-                _import_demo(self._painter, self._url, self._token)
-        except (RecolabelError, OSError) as error:
-            if not self._ending.is_set():
-                remark(f"recolabel: {error.sentence if isinstance(error, RecolabelError) else error}")
+        self._attempt(self._leave_address)
         if self._ending.is_set():
             return
         if self._as_json:
@@ -264,6 +265,18 @@ class _Ready:
             self.afterwards()
         if self._browser:
             _open_browser(address)
+        # Last, so that the first page does not wait for it: whoever looks sees the pictures come in.
+        if self._painter is not None:
+            remark("Making the demo project ...")
+            self._attempt(lambda: _import_demo(self._painter, self._url, self._token))
+
+    def _attempt(self, act: Callable[[], None]) -> None:
+        """A failure here is told, and the server goes on."""
+        try:
+            act()
+        except (RecolabelError, OSError) as error:
+            if not self._ending.is_set():
+                remark(f"recolabel: {error.sentence if isinstance(error, RecolabelError) else error}")
 
     def _leave_address(self) -> None:
         """Write server.json for commands and workers on this machine; it appears whole or not at all."""
@@ -308,13 +321,14 @@ def _demo_painter(store: Store) -> Iterator[subprocess.Popen[bytes] | None]:
             painter.wait()
 
 
-def _import_demo(painter: subprocess.Popen[bytes], url: str, token: str) -> None:
+def _import_demo(painter: subprocess.Popen[bytes] | None, url: str, token: str) -> None:
     """Make the demo project as a person would: through the client."""
     from recolabel.cli.importing import Report, import_images
     from recolabel.client import Client
     from recolabel.contract.projects import NewLabelClass, NewProject
     from recolabel.demo import CLASS_COLOURS, CLASS_NAMES, PROJECT_NAME
 
+    assert painter is not None
     assert isinstance(painter.args, list)
     folder = Path(str(painter.args[-1]))
     if painter.wait() != 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import Field, JsonValue
 
@@ -27,7 +28,7 @@ class Metrics(Contract):
         description="labelled pixels kept from this training to choose between candidates; 0 = too few"
     )
     accuracy: float | None = Field(description="on those pixels, every class counting the same, 0..1")
-    chosen: str = Field(description="which candidate was published: 'fast head' or 'deep'")
+    chosen: Literal["fast head", "deep"] = Field(description="which candidate was published")
 
 
 class Publication(Contract):

@@ -335,7 +335,19 @@ class Jobs:
             row = leased_job(connection, job_id, fence)
             if row.kind != JobKind.PREDICT:
                 raise BadArgument("A training ends by publishing its model version, or by failing.")
-            return job_of(move(connection, row, JobState.SUCCEEDED, now, why="all images are drawn", finished_at=now))
+            # The worker reports a few times a second; the last image falls between two reports.
+            progress = Progress.model_validate_json(row.progress)
+            progress = progress.model_copy(update={"done": progress.total})
+            ended = move(
+                connection,
+                row,
+                JobState.SUCCEEDED,
+                now,
+                why="all images are drawn",
+                finished_at=now,
+                progress=progress.model_dump_json(),
+            )
+            return job_of(ended)
 
         return self._database.write(work)
 

@@ -1508,9 +1508,10 @@ export interface components {
             accuracy: number | null;
             /**
              * Chosen
-             * @description which candidate was published: 'fast head' or 'deep'
+             * @description which candidate was published
+             * @enum {string}
              */
-            chosen: string;
+            chosen: "fast head" | "deep";
         };
         /**
          * ModelVersion

@@ -144,6 +144,7 @@ class DeepLabV3Plus(nn.Module):
         backbone_name: str,
         width: int = 128,
         representation_dim: int = 256,
+        for_training: bool = True,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -153,7 +154,10 @@ class DeepLabV3Plus(nn.Module):
         self.aspp = Aspp(stage_channels[2] + stage_channels[3], width)
         self.decoder = Decoder(width, stage_channels[0], width)
         self.correction = nn.Conv2d(width, num_classes, 1)
-        self.representation_head = nn.Sequential(_conv_norm(width, width, 1), nn.Conv2d(width, representation_dim, 1))
+        if for_training:
+            self.representation_head = nn.Sequential(
+                _conv_norm(width, width, 1), nn.Conv2d(width, representation_dim, 1)
+            )
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(_bias_of(self.correction))
 
@@ -214,8 +218,12 @@ class DeepLabV3Plus(nn.Module):
                 target.copy_(getattr(head, name).to(target))
 
 
-def build_network(num_classes: int, *, backbone: str = "efficientnet-lite0", pretrained: bool = True) -> DeepLabV3Plus:
+def build_network(
+    num_classes: int, *, backbone: str = "efficientnet-lite0", pretrained: bool = True, for_training: bool = True
+) -> DeepLabV3Plus:
     """Build the network; a fresh one says every class with the same probability.
+
+    Without `for_training` it has no representation head: the network of an exported model.
 
     Random layers come from torch's global generator: seed it, or fork it, where bits matter.
 
@@ -228,7 +236,7 @@ def build_network(num_classes: int, *, backbone: str = "efficientnet-lite0", pre
     trunk = build_backbone(backbone, pretrained=pretrained)
     channels = trunk.stage_channels
     assert isinstance(channels, tuple)
-    network = DeepLabV3Plus(trunk, channels, num_classes, backbone_name=backbone)
+    network = DeepLabV3Plus(trunk, channels, num_classes, backbone_name=backbone, for_training=for_training)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
