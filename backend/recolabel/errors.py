@@ -105,7 +105,7 @@ class ImageReplaced(LabelRefused):
 class ClassRetired(LabelRefused):
     """The class was retired."""
 
-    advice = "Nothing was changed. Choose another class, or bring the class back in the project's settings."
+    advice = "Nothing was changed. Choose another class, or bring it back by adding a class of its name."
 
 
 class UnknownClass(LabelRefused):

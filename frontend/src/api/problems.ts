@@ -23,6 +23,11 @@ export class ServerAway extends Error {
   }
 }
 
+/** The thing asked for is not there (any more). */
+export function isGone(error: unknown): boolean {
+  return error instanceof Problem && error.status === 404
+}
+
 /** Read a refusal. Anything that is not problem+json becomes a sentence with the status in it. */
 export async function problemOf(response: Response): Promise<Problem> {
   const requestId = response.headers.get('x-request-id')

@@ -895,6 +895,10 @@ export interface components {
         /**
          * CheckpointReport
          * @description A checkpoint that the job can resume from, uploaded as a blob first.
+         * @example {
+         *       "step": 20,
+         *       "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+         *     }
          */
         CheckpointReport: {
             /** Step */
@@ -905,6 +909,10 @@ export interface components {
         /**
          * Claim
          * @description A worker asks for a job: the one it was rung for, or any.
+         * @example {
+         *       "worker_id": "gpu-1",
+         *       "contract_version": "1"
+         *     }
          */
         Claim: {
             /** Worker Id */
@@ -917,6 +925,9 @@ export interface components {
         /**
          * ClassPatch
          * @description Fields that are left out stay as they are.
+         * @example {
+         *       "retired": true
+         *     }
          */
         ClassPatch: {
             /** Name */
@@ -1036,6 +1047,10 @@ export interface components {
         /**
          * Failure
          * @description Why a job could not be done, in a sentence that a user can act on.
+         * @example {
+         *       "error": "The graphics memory does not suffice for pictures of this size.",
+         *       "retry": false
+         *     }
          */
         Failure: {
             /** Error */
@@ -1297,6 +1312,24 @@ export interface components {
         /**
          * LabelBatch
          * @description 1 to 256 events. Each is judged alone: one bad event never blocks the others.
+         * @example {
+         *       "events": [
+         *         {
+         *           "kind": "click",
+         *           "event_id": "01a20c41-7d5b-7c62-8a57-3f0f8a1f9c55",
+         *           "image_id": "01a20c40-02cc-7e50-acee-a999f230f12d",
+         *           "image_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+         *           "client_id": "01a20c40-0a31-7b44-9f0e-6c1f4f6f2b10",
+         *           "client_seq": 1,
+         *           "client_time": "2026-11-24T09:30:00Z",
+         *           "class_uid": "void",
+         *           "pixel": {
+         *             "x": 120,
+         *             "y": 45
+         *           }
+         *         }
+         *       ]
+         *     }
          */
         LabelBatch: {
             /** Events */
@@ -1424,6 +1457,29 @@ export interface components {
         /**
          * MapUpload
          * @description What comes with a map's two planes, which are uploaded as blobs first.
+         * @example {
+         *       "image_id": "01a20c40-02cc-7e50-acee-a999f230f12d",
+         *       "image_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+         *       "step": 60,
+         *       "class_uids": [
+         *         "01a20c40-02cc-7e50-acee-a999f230f12d",
+         *         "01a20c40-0a31-7b44-9f0e-6c1f4f6f2b10"
+         *       ],
+         *       "prediction": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+         *       "confidence": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+         *       "candidates": [
+         *         {
+         *           "pixel": {
+         *             "x": 12,
+         *             "y": 80
+         *           },
+         *           "guess": 0,
+         *           "second_guess": 1,
+         *           "confidence": 0.41,
+         *           "margin": 0.03
+         *         }
+         *       ]
+         *     }
          */
         MapUpload: {
             /** Image Id */
@@ -1564,6 +1620,11 @@ export interface components {
         /**
          * NewLabelClass
          * @description A class as a person names it; colour and key are chosen by the server when left out.
+         * @example {
+         *       "name": "bicycle",
+         *       "colour": "#009e73",
+         *       "key": "b"
+         *     }
          */
         NewLabelClass: {
             /** Name */
@@ -1577,15 +1638,17 @@ export interface components {
          * NewProject
          * @description A name and at least one class.
          * @example {
+         *       "name": "Street",
          *       "classes": [
          *         {
          *           "name": "road"
          *         },
          *         {
-         *           "name": "car"
+         *           "name": "car",
+         *           "colour": "#d55e00",
+         *           "key": "c"
          *         }
-         *       ],
-         *       "name": "Street"
+         *       ]
          *     }
          */
         NewProject: {
@@ -1598,8 +1661,10 @@ export interface components {
          * NewTraining
          * @description A person's wish to train; the server pins it to the log position of this moment.
          * @example {
-         *       "seed": 1,
-         *       "steps": 60
+         *       "method": "classmix",
+         *       "use_reco": true,
+         *       "steps": 60,
+         *       "seed": 1
          *     }
          */
         NewTraining: {
@@ -1651,6 +1716,10 @@ export interface components {
         /**
          * OpenInBrowser
          * @description What a browser tab shows.
+         * @example {
+         *       "image_id": "01a20c40-02cc-7e50-acee-a999f230f12d",
+         *       "client_id": "01a20c40-0a31-7b44-9f0e-6c1f4f6f2b10"
+         *     }
          */
         OpenInBrowser: {
             /** Image Id */
@@ -1784,6 +1853,11 @@ export interface components {
         /**
          * ProjectPatch
          * @description Fields that are left out stay as they are.
+         * @example {
+         *       "settings": {
+         *         "auto_train": false
+         *       }
+         *     }
          */
         ProjectPatch: {
             /** Name */
@@ -1805,6 +1879,29 @@ export interface components {
         /**
          * Publication
          * @description A finished training hands in its network. Artifacts are uploaded as blobs first.
+         * @example {
+         *       "class_uids": [
+         *         "01a20c40-02cc-7e50-acee-a999f230f12d",
+         *         "01a20c40-0a31-7b44-9f0e-6c1f4f6f2b10"
+         *       ],
+         *       "parent": null,
+         *       "config": {
+         *         "format": "recolabel-model",
+         *         "format_version": 1
+         *       },
+         *       "metrics": {
+         *         "steps": 60,
+         *         "seconds": 74.2,
+         *         "held_out_pixels": 40,
+         *         "accuracy": 0.81,
+         *         "chosen": "deep"
+         *       },
+         *       "code_version": "0.1.0",
+         *       "artifacts": {
+         *         "model.safetensors": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+         *         "config.json": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+         *       }
+         *     }
          */
         Publication: {
             /** Class Uids */
@@ -1868,6 +1965,20 @@ export interface components {
         /**
          * Renewal
          * @description What a worker says at each renewal of its lease.
+         * @example {
+         *       "progress": {
+         *         "done": 20,
+         *         "total": 60,
+         *         "stage": "training",
+         *         "losses": {
+         *           "supervised": 0.41,
+         *           "pseudo": 0.12,
+         *           "contrast": 3.2,
+         *           "total": 0.85
+         *         },
+         *         "eta_seconds": 48
+         *       }
+         *     }
          */
         Renewal: {
             progress?: components["schemas"]["Progress"] | null;

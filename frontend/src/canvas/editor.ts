@@ -256,6 +256,11 @@ export class Editor {
     return this.viewport.toScreen(centreOf(pixel))
   }
 
+  /** Keys reach the stage from now on. */
+  focus(): void {
+    this.element.focus({ preventScroll: true })
+  }
+
   destroy(): void {
     this.input.destroy()
     this.stage.destroy()

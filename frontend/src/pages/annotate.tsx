@@ -220,7 +220,8 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
 
   const open = image.value
   return (
-    <div class="frame on-workbench">
+    // biome-ignore lint/a11y: only passes the focus on; what can be clicked are the buttons inside
+    <div class="frame on-workbench" onClick={passFocusOn}>
       <Header
         project={{ name: project.value?.name ?? '', projectId }}
         page="annotate"
@@ -284,6 +285,13 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
       {isHelpOpen && <HelpDialog onClose={() => setHelpOpen(false)} />}
     </div>
   )
+}
+
+/** After a mouse click on a control keys are meant for the image: Enter answers and does not press the button again. */
+function passFocusOn(event: MouseEvent): void {
+  if (event.detail === 0 || !(event.target instanceof Element)) return
+  const control = event.target.closest('button[type="button"], .switch, .range')
+  if (control !== null && control.closest('dialog') === null) editor.peek()?.focus()
 }
 
 const DRAWING: readonly Scope[] = ['draw', 'view', 'navigate', 'model', 'always']

@@ -176,8 +176,9 @@ async function lookAgain(imageId: Id, aborted: AbortSignal): Promise<void> {
   try {
     const info = await imageApi.get(imageId)
     if (aborted.aborted || image.value?.image_id !== imageId || info.sha256 === image.value.sha256) return
-    notify('done', 'This image was replaced by another one; its labels start anew. The old ones stay in the log.')
     await load(imageId, aborted)
+    if (aborted.aborted || imageProblem.value !== null) return
+    notify('done', 'This image was replaced by another one; its labels start anew. The old ones stay in the log.')
   } catch (error) {
     if (aborted.aborted || !(error instanceof Problem)) return
     batch(() => {

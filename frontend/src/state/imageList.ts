@@ -2,6 +2,7 @@
 
 import { signal } from '@preact/signals'
 import { images as imageApi } from '../api/client'
+import { isGone } from '../api/problems'
 import type { Id, ImageInfo } from '../api/types'
 import { report } from './notices'
 
@@ -34,7 +35,8 @@ export async function loadFirstImages(projectId: Id): Promise<void> {
     imageList.value = { images: page.images, total: page.total, nextAfter: page.next_after }
     isListLoaded.value = true
   } catch (error) {
-    report(error)
+    // A project that is gone has a page that says so.
+    if (!isGone(error)) report(error)
   }
 }
 
@@ -75,6 +77,10 @@ export function loadNeighbours(projectId: Id, image: ImageInfo): Promise<void> {
 
 async function loadWindow(projectId: Id, image: ImageInfo): Promise<void> {
   const at = neighbours.value.findIndex((one) => one.image_id === image.image_id)
+  const known = neighbours.value[at]
+  if (known !== undefined && known.sha256 !== image.sha256) {
+    neighbours.value = neighbours.value.map((one) => (one === known ? image : one))
+  }
   const hasBefore = reach.isStart || at > NEAR_EDGE
   const hasAfter = reach.isEnd || at < neighbours.value.length - 1 - NEAR_EDGE
   if (at >= 0 && hasBefore && hasAfter) return

@@ -2,7 +2,7 @@
 
 import { computed, signal } from '@preact/signals'
 import { jobs as jobApi, projects as projectApi, modelVersions as versionApi } from '../api/client'
-import { Problem, sentenceOf } from '../api/problems'
+import { isGone, sentenceOf } from '../api/problems'
 import type { ClassOrVoid, Hint, Id, Job, LabelClass, ModelVersion, NewTraining, Project } from '../api/types'
 import { listenToUpdates } from '../api/updates'
 import { VOID } from '../labels/events'
@@ -105,7 +105,6 @@ export async function refreshProject(): Promise<void> {
 }
 
 export const GONE = 'There is no such project on this server. Perhaps it was deleted, or the address is cut off.'
-const isGone = (error: unknown) => error instanceof Problem && error.status === 404
 
 export async function refreshJobs(): Promise<void> {
   const id = openId

@@ -49,11 +49,15 @@ function RefusedDialog({ onClose }: { onClose: () => void }) {
   const all = refusedEvents.value
   return (
     <Dialog title="Labels that the server refused" onClose={onClose}>
-      <ul class="stack upload-list">
+      <p class="hint">
+        They stay in this browser until you send them again, once the reason is mended, or discard them. The download is
+        a copy for whoever looks after the server.
+      </p>
+      <ul class="refused-list">
         {all.slice(0, 200).map(({ event, reason }) => (
-          <li key={event.event_id} class="row">
+          <li key={event.event_id}>
             <span class="badge">{event.kind}</span>
-            <span class="grow">{reason}</span>
+            <span>{reason}</span>
           </li>
         ))}
       </ul>

@@ -55,7 +55,7 @@ export function UploadPanel() {
 
 function summary(done: number, total: number): string {
   if (done < total) return `${done} of ${total} files`
-  return total === 1 ? 'The file is through' : `All ${total} files are through`
+  return total === 1 ? '1 file done' : `All ${total} files done`
 }
 
 const RANK = { refused: 0, duplicate: 1, sending: 2, stored: 3, waiting: 4 }
