@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic.json_schema import models_json_schema
 
+from recolabel.api.examples import EXAMPLES
 from recolabel.api.problems import PROBLEM_JSON, Problem
 from recolabel.contract.updates import Update
 from recolabel.errors import NotFound
@@ -46,7 +47,8 @@ def get_openapi(request: Request) -> Response:
 def describe(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document of the app, corrected where FastAPI tells it otherwise than it is.
 
-    Every refusal is a problem document, the token is asked for, and the feed's entries have a shape as well.
+    Every refusal is a problem document, every JSON body has an example, the token is asked for, and the feed's entries
+    have a shape as well.
     """
     document = copy.deepcopy(app.openapi())
     schemas = document["components"]["schemas"]
@@ -56,6 +58,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
         [(Problem, "serialization"), (Update, "serialization")], ref_template="#/components/schemas/{model}"
     )
     document["components"]["schemas"] = dict(sorted((more["$defs"] | schemas).items()))
+    for name, example in EXAMPLES.items():
+        document["components"]["schemas"][name]["examples"] = [example]
     refusal = {
         "description": "A refusal: what is wrong and what to do next.",
         "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},

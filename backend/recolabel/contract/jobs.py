@@ -64,8 +64,6 @@ class PredictSpec(Contract):
 class NewTraining(Contract):
     """A person's wish to train; the server pins it to the log position of this moment."""
 
-    model_config = Contract.model_config | {"json_schema_extra": {"examples": [{"steps": 60, "seed": 1}]}}
-
     method: Method = "classmix"
     use_reco: bool = True
     steps: int | None = Field(default=None, ge=1, le=1_000_000)

@@ -56,10 +56,6 @@ class LabelClass(Contract):
 class NewProject(Contract):
     """A name and at least one class."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"name": "Street", "classes": [{"name": "road"}, {"name": "car"}]}]}
-    )
-
     name: Name
     classes: list[NewLabelClass] = Field(min_length=1, max_length=MAX_CLASSES)
 

@@ -10,6 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from recolabel.api import docs, openapi, ui
+from recolabel.api import images as api_images
+from recolabel.api.examples import EXAMPLES
+from recolabel.contract import images, jobs, labels, model_versions, projects
 from tests.backend.api.requests import API, assert_problem
 
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
@@ -112,3 +115,23 @@ def test_every_operation_is_described_and_no_id_stands_twice() -> None:
     assert all(operation["description"] and operation["tags"] for operation in operations)
     ids = [operation["operationId"] for operation in operations]
     assert len(ids) == len(set(ids))
+
+
+def test_every_json_body_has_an_example_that_the_server_would_take(http: TestClient) -> None:
+    paths = http.get("/api/openapi.json").json()["paths"]
+    bodies = {
+        operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+        for item in paths.values()
+        for operation in item.values()
+        if "application/json" in operation.get("requestBody", {}).get("content", {})
+    }
+    contract = {
+        kind.__name__: kind
+        for module in (projects, images, labels, jobs, model_versions, api_images)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, projects.Contract)
+    }
+
+    assert bodies == set(EXAMPLES)
+    for name, example in EXAMPLES.items():
+        contract[name].model_validate_json(json.dumps(example))
