@@ -43,6 +43,7 @@ import { plural } from '../ui/format'
 import { Header } from '../ui/header'
 import { HelpDialog } from '../ui/helpDialog'
 import { HelpIcon, QuestionIcon } from '../ui/icons'
+import { Link } from '../ui/link'
 import { ModelPanel } from '../ui/modelPanel'
 import { OverlayPanel } from '../ui/overlayPanel'
 import { QuestionBar } from '../ui/questionBar'
@@ -259,6 +260,9 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
           {imageProblem.value !== null ? (
             <div class="stage-note" role="alert">
               <p>{imageProblem.value}</p>
+              <Link to={{ page: 'images', projectId }} class="button">
+                All images
+              </Link>
             </div>
           ) : (
             isOpening.value && (

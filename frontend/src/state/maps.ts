@@ -2,7 +2,7 @@
 
 import { computed, signal } from '@preact/signals'
 import { maps as mapApi } from '../api/client'
-import { Problem } from '../api/problems'
+import { isGone, Problem } from '../api/problems'
 import type { Hint, Id, ImageMap } from '../api/types'
 import { image } from './annotation'
 import { report } from './notices'
@@ -64,7 +64,8 @@ export function watchMaps(imageId: Id): () => void {
             : await overlayOf(imageId, next, aborter.signal)
         if (!aborter.signal.aborted && fresh !== null) keepOverlay(fresh)
       } catch (error) {
-        if (!aborter.signal.aborted) report(error)
+        // An image that is gone says so on the stage.
+        if (!aborter.signal.aborted && !isGone(error)) report(error)
       }
     }
     isFetching = false
