@@ -29,6 +29,30 @@ SIDE_MULTIPLE = 16
 Method = Literal["supervised", "cutout", "cutmix", "classmix"]
 METHODS: tuple[Method, ...] = ("supervised", "cutout", "cutmix", "classmix")
 
+KeySampling = Literal["active", "uniform"]
+KEY_SAMPLINGS: tuple[KeySampling, ...] = ("active", "uniform")
+QuerySampling = Literal["hard", "random", "easy"]
+QUERY_SAMPLINGS: tuple[QuerySampling, ...] = ("hard", "random", "easy")
+
+
+BACKBONES = ("efficientnet-lite0", "resnet50", "resnet101")
+"""Encoders that are always there."""
+
+HUGGING_FACE_PREFIX = "hf:"
+"""What follows is a folder or hub name of the `transformers` package, or a configuration as JSON."""
+
+Decoder = Literal["light", "paper"]
+DECODERS: tuple[Decoder, ...] = ("light", "paper")
+Norm = Literal["group", "batch"]
+NORMS: tuple[Norm, ...] = ("group", "batch")
+Optimiser = Literal["adamw", "sgd"]
+OPTIMISERS: tuple[Optimiser, ...] = ("adamw", "sgd")
+
+PaperMode = Literal["partial-labels", "partial-dataset", "supervised"]
+PAPER_MODES: tuple[PaperMode, ...] = ("partial-labels", "partial-dataset", "supervised")
+PaperData = Literal["voc", "cityscapes"]
+PAPER_DATA: tuple[PaperData, ...] = ("voc", "cityscapes")
+
 
 class InvalidArgument(ValueError):
     """A caller gave a value that cannot be worked with. `argument` names it; the message says what is allowed."""
@@ -36,6 +60,18 @@ class InvalidArgument(ValueError):
     def __init__(self, argument: str, problem: str) -> None:
         super().__init__(f"{argument}: {problem}")
         self.argument = argument
+
+
+def check_backbone(name: str) -> None:
+    """Refuse a name that no backbone can have.
+
+    Raises:
+        InvalidArgument: it is none of BACKBONES and does not begin with HUGGING_FACE_PREFIX.
+    """
+    is_foreign = isinstance(name, str) and name.startswith(HUGGING_FACE_PREFIX) and name != HUGGING_FACE_PREFIX
+    if name not in BACKBONES and not is_foreign:
+        known = ", ".join(BACKBONES)
+        raise InvalidArgument("backbone", f"is one of {known} or {HUGGING_FACE_PREFIX}MODEL, not {name!r}.")
 
 
 @dataclass(frozen=True)
@@ -49,6 +85,9 @@ class RecoConfig:
     num_keys: int = 512  # negative keys; paper
     fresh_keys: bool = False  # True: keys drawn anew for each query (the paper's wording); False: one set for a class,
     # shared by its queries - the same expected loss with one small matrix product
+    key_sampling: KeySampling = "active"  # "active": by the class graph (Eq. 3), paper; "uniform": every cell of the
+    # other classes is as likely
+    query_sampling: QuerySampling = "hard"  # by delta_s (Eq. 4): "hard", paper; "easy", the others; "random", either
 
     def __post_init__(self) -> None:
         for name in ("delta_w", "delta_s"):
@@ -61,6 +100,9 @@ class RecoConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise InvalidArgument(name, f"has to be a whole number of at least 1, not {value!r}.")
+        for name, allowed in (("key_sampling", KEY_SAMPLINGS), ("query_sampling", QUERY_SAMPLINGS)):
+            if getattr(self, name) not in allowed:
+                raise InvalidArgument(name, f"is one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
 
 
 @dataclass(frozen=True)
@@ -115,6 +157,13 @@ class TrainConfig:
     clip_norm: float = 5.0  # longest gradient, L2
     hold_out: float = 0.1  # share of clicks kept from training to choose between teacher and fast head ...
     hold_out_from: int = 300  # ... once there are this many; below, each click is worth more in training
+    backbone: str = "efficientnet-lite0"  # one of BACKBONES or "hf:MODEL"; paper: resnet101
+    decoder: Decoder = "light"  # "paper": its sizes, ten times the work
+    norm: Norm = "group"  # of decoder and heads; "batch", paper, wants batches of more than a few views
+    train_batch_norm: bool = False  # True, paper: the backbone normalises by the batch; False: as it was pretrained
+    fast_start: bool = True  # False, paper: begin at a random decoder, not at the fast head's solution
+    optimiser: Optimiser = "adamw"  # "sgd": with Nesterov's momentum, paper
+    momentum: float = 0.9  # of SGD; paper
     reco: RecoConfig = field(default_factory=RecoConfig)
     fast_head: FastHeadConfig = field(default_factory=FastHeadConfig)
     views: ViewConfig = field(default_factory=ViewConfig)
@@ -132,6 +181,77 @@ class TrainConfig:
             raise InvalidArgument("frozen_stages", f"is 0 to 4, not {self.frozen_stages!r}.")
         if self.batch_labelled < 1 or self.batch_unlabelled < 1:
             raise InvalidArgument("batch_labelled, batch_unlabelled", "have to be at least 1.")
+
+        check_backbone(self.backbone)
+        choices: tuple[tuple[str, tuple[str, ...]], ...] = (
+            ("decoder", DECODERS),
+            ("norm", NORMS),
+            ("optimiser", OPTIMISERS),
+        )
+        for name, allowed in choices:
+            if getattr(self, name) not in allowed:
+                raise InvalidArgument(name, f"is one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
+        if not 0.0 <= self.momentum < 1.0:
+            raise InvalidArgument("momentum", f"has to be in [0, 1), not {self.momentum!r}.")
+
+    @classmethod
+    def paper(cls, num_classes: int, *, mode: PaperMode = "partial-labels", data: PaperData = "voc") -> Self:
+        """The setting that the paper publishes, for a GPU and a day; change single fields with `dataclasses.replace`.
+
+        Learning rates fall with every step; the paper lets them fall with every 200th.
+
+        Args:
+            mode: "partial-labels", some pixels of all images; "partial-dataset", whole label maps of some images and
+                none of the others; "supervised", no unlabelled views, ReCo on what is labelled. The mode sets how the
+                batch is made up; which pixels are labelled is said by the images.
+            data: whose crop and batch.
+
+        Raises:
+            InvalidArgument: mode or data are none of the known ones.
+        """
+        if mode not in PAPER_MODES:
+            raise InvalidArgument("mode", f"is one of {', '.join(PAPER_MODES)}, not {mode!r}.")
+        if data not in PAPER_DATA:
+            raise InvalidArgument("data", f"is one of {', '.join(PAPER_DATA)}, not {data!r}.")
+        is_voc = data == "voc"
+        crop, half_batch = ((336, 336), 10) if is_voc else ((512, 512), 2)
+        is_supervised = mode == "supervised"
+        return cls(
+            num_classes,
+            steps=40_000,
+            method="supervised" if is_supervised else "classmix",
+            crop=crop,  # VOC: the paper's 321, in whole cells
+            batch_labelled=2 * half_batch if is_supervised else half_batch,
+            batch_unlabelled=half_batch,
+            backbone="resnet101",
+            decoder="paper",
+            norm="batch",
+            train_batch_norm=True,
+            fast_start=False,
+            frozen_stages=0,
+            optimiser="sgd",
+            momentum=0.9,
+            head_lr=2.5e-3,
+            direct_lr=0.0,
+            backbone_lr=2.5e-3,
+            weight_decay=5e-4,
+            warm_up_steps=0,
+            lr_power=0.9,
+            ema_decay=0.99,
+            balance=0.0,
+            pseudo_weight=1.0,
+            contrast_weight=1.0,
+            contrast_wait_steps=0,
+            clip_norm=1e9,  # the paper clips nothing; JSON knows no infinity
+            hold_out=0.0,
+            reco=RecoConfig(),
+            views=ViewConfig(scale=(0.5, 1.5) if is_voc else (1.0, 1.0)),
+        )
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """Arguments of `build_network` that say which network is trained."""
+        return {"backbone": self.backbone, "decoder": self.decoder, "norm": self.norm}
 
     @property
     def uses_unlabelled(self) -> bool:
