@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from recolabel_worker.reco.config import InvalidArgument
-from recolabel_worker.reco.metrics import confusion_matrix, iou, mean_iou, mean_iou_interval
+from recolabel_worker.reco.metrics import (
+    confusion_matrix,
+    expected_calibration_error,
+    iou,
+    mean_iou,
+    mean_iou_interval,
+)
 
 
 def test_iou_worked_by_hand_on_four_pixels() -> None:
@@ -49,3 +55,29 @@ def test_the_interval_holds_the_figure_and_narrows_with_images(generator: torch.
 def test_a_prediction_that_is_no_class_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="prediction"):
         confusion_matrix(torch.tensor([5]), torch.tensor([0]), 3)
+
+
+def test_calibration_error_worked_by_hand() -> None:
+    """Four labels at 0.9 of which three are right, one at 0.6 that is wrong, and one void."""
+    probabilities = torch.tensor([[0.9, 0.1]] * 4 + [[0.4, 0.6]] + [[0.5, 0.5]])
+    classes = torch.tensor([0, 0, 0, 1, 0, 254])
+
+    error = expected_calibration_error(probabilities, classes)
+
+    assert error == pytest.approx((4 * 0.15 + 0.6) / 5)
+    assert math.isnan(expected_calibration_error(probabilities[5:], classes[5:]))
+
+
+def test_probabilities_that_labels_are_drawn_from_are_calibrated(generator: torch.Generator) -> None:
+    logits = 2 * torch.randn(20_000, 5, generator=generator)
+    classes = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+
+    fair, boasting = (expected_calibration_error((factor * logits).softmax(1), classes) for factor in (1, 3))
+
+    assert fair < 0.02
+    assert boasting > 0.1
+
+
+def test_probabilities_without_a_class_for_each_row_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="probabilities"):
+        expected_calibration_error(torch.ones(3, 2), torch.zeros(2, dtype=torch.int64))

@@ -1,4 +1,4 @@
-"""How good a prediction is: confusion matrix, intersection over union, and how sure that figure is."""
+"""How good a prediction is: confusion matrix, intersection over union, how sure that figure is, and calibration."""
 
 from __future__ import annotations
 
@@ -60,3 +60,35 @@ def mean_iou_interval(
         return float("nan"), float("nan")
     low, high = torch.quantile(means, torch.tensor([(1 - coverage) / 2, (1 + coverage) / 2], dtype=torch.float64))
     return float(low), float(high)
+
+
+def expected_calibration_error(probabilities: Tensor, classes: Tensor, *, bins: int = 15) -> float:
+    """How far confidence is from being right, 0..1: mean |share right - mean confidence| over bins of confidence.
+
+    Bins are equally wide and count by the labels in them (Guo et al., ICML 2017).
+
+    Args:
+        probabilities: (P, C), rows sum to 1.
+        classes: (P,) int64; rows whose class is C or above (void, unlabelled) count nowhere.
+
+    Returns:
+        NaN when no row counts.
+
+    Raises:
+        InvalidArgument: shapes do not belong together, or `bins` is below 1.
+    """
+    if probabilities.ndim != 2 or classes.shape != probabilities.shape[:1]:
+        raise InvalidArgument(
+            "probabilities", f"has to be (P, C) beside (P,) classes, not {tuple(probabilities.shape)}, {classes.shape}."
+        )
+    if bins < 1:
+        raise InvalidArgument("bins", f"has to be at least 1, not {bins!r}.")
+    counted = (classes >= 0) & (classes < probabilities.shape[1])
+    confidence, said = probabilities[counted].double().max(1)
+    if not len(said):
+        return float("nan")
+    excess = (said == classes[counted]).double() - confidence
+    place = (confidence * bins).long().clamp(0, bins - 1)
+    return float(
+        torch.zeros(bins, dtype=torch.float64).index_add_(0, place.cpu(), excess.cpu()).abs().sum() / len(said)
+    )
