@@ -47,6 +47,10 @@ channel?.addEventListener('message', (message) => {
 })
 
 window.addEventListener('online', sendNow)
+// With nothing on disk, closing the tab would lose labels: the browser then asks first.
+window.addEventListener('beforeunload', (event) => {
+  if (!isDurable.peek() && unsentCount.peek() > 0) event.preventDefault()
+})
 
 /** Sends what earlier visits left unsent in a project that is not open here. */
 const leftBehind = new Map<Id, Sender>()

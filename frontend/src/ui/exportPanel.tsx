@@ -12,8 +12,8 @@ export function ExportPanel({ projectId }: { projectId: Id }) {
     <aside class="card side-card" aria-label="Export">
       <h2>Export</h2>
       <p class="hint">
-        Masks are indexed PNG: the value of a pixel is its class index, 255 unlabelled, 254 void. The zip also holds{' '}
-        <code>labelmap.txt</code> and <code>classes.txt</code>.
+        A mask is a PNG as large as its image; the value of each pixel is the number of its class, 254 void, 255
+        unlabelled. <code>labelmap.txt</code> and <code>classes.txt</code> in the zip name the classes.
       </p>
       <div class="stack">
         <div data-testid="export-masks">
@@ -52,7 +52,7 @@ export function ExportPanel({ projectId }: { projectId: Id }) {
           download
         >
           <DownloadIcon />
-          All label events (JSONL)
+          All labels (JSONL)
         </a>
       </div>
       {!hasModel && <p class="hint small">Without a model version there are no predictions to export yet.</p>}

@@ -63,14 +63,16 @@ export function ModelPanel() {
           onChange={(event) => void setAutoTrain(event.currentTarget.checked)}
         />
       </label>
-      {active !== null ? (
-        <JobProgress job={active} />
-      ) : predicting.value !== null ? (
-        <JobProgress job={predicting.value} />
-      ) : (
-        <LastWord />
-      )}
-      {labelled.length < classes.value.length && <Checklist />}
+      <div class="model-state">
+        {active !== null ? (
+          <JobProgress job={active} />
+        ) : predicting.value !== null ? (
+          <JobProgress job={predicting.value} />
+        ) : (
+          <LastWord />
+        )}
+        {labelled.length < classes.value.length && <Checklist />}
+      </div>
     </section>
   )
 }

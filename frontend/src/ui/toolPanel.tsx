@@ -16,25 +16,25 @@ export function ToolPanel() {
         <ToolButton id="brush" name="Brush" keyName="B" icon={<BrushIcon />} />
         <ToolButton id="eraser" name="Eraser" keyName="E" icon={<EraserIcon />} />
       </div>
-      {hasRadius && (
-        <div class="control">
-          <div class="control-head">
-            <label for="brush-size">Size</label>
-            <output class="number faint">{2 * brushRadius} px</output>
-          </div>
-          <input
-            id="brush-size"
-            class="range"
-            type="range"
-            min={MIN_RADIUS}
-            max={MAX_RADIUS / 2}
-            step="0.5"
-            value={brushRadius}
-            title="[ and ], or Shift and the wheel"
-            onInput={(event) => prefer({ brushRadius: Number(event.currentTarget.value) })}
-          />
+      {/* Always there, so that the classes below stay where they are. */}
+      <div class={hasRadius ? 'control' : 'control off'}>
+        <div class="control-head">
+          <label for="brush-size">Brush size</label>
+          <output class="number faint">{2 * brushRadius} px</output>
         </div>
-      )}
+        <input
+          id="brush-size"
+          class="range"
+          type="range"
+          min={MIN_RADIUS}
+          max={MAX_RADIUS / 2}
+          step="0.5"
+          value={brushRadius}
+          disabled={!hasRadius}
+          title="[ and ], or Shift and the wheel"
+          onInput={(event) => prefer({ brushRadius: Number(event.currentTarget.value) })}
+        />
+      </div>
       <div class="row">
         <button
           type="button"
