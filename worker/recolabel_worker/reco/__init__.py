@@ -5,7 +5,9 @@ no HTTP, no database, no job queue. One file for each part:
 
     config       every number, with unit, default and source
     backbones/   encoder trunks by name
-    network      DeepLabV3Plus: direct head, decoder, representation head
+    network      DeepLabV3Plus: direct head, correction, representation head
+    decoder      the light decoder and the paper's
+    layers       what heads and decoders are made of
     features     backbone features of whole images, a bounded cache
     fast_head    linear head fitted on clicks; where the network starts
     data         labels as coordinates, training set, sampler

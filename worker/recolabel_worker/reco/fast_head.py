@@ -18,7 +18,8 @@ from torch.nn import functional as F  # noqa: N812
 from recolabel_worker.reco.config import VOID, FastHeadConfig, InvalidArgument, TrainConfig
 from recolabel_worker.reco.data import Labels, SparseImage, labels_of, rasterise
 from recolabel_worker.reco.features import Features, cell_points, extract_features, grid_size
-from recolabel_worker.reco.network import DeepLabV3Plus, direct_features, upsample
+from recolabel_worker.reco.layers import upsample
+from recolabel_worker.reco.network import DeepLabV3Plus, direct_features
 
 
 @dataclass(frozen=True)

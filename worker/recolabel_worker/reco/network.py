@@ -4,12 +4,11 @@
        \\-> Aspp -> Decoder -> correction (starts at 0) /
                           \\-> representation head (training only)
 
-Chen et al., ECCV 2018, gave encoder, ASPP and the decoder at stride 4. The direct head is ours: it can hold the fast
-head's solution exactly, and the correction's last layer starts at zero, so deep training starts where the fast head
-stands instead of at a random decoder.
+Chen et al., ECCV 2018, gave encoder, ASPP and the decoder at stride 4 (`decoder.py`). The direct head is ours: it can
+hold the fast head's solution exactly, and the correction's last layer starts at zero, so deep training starts where
+the fast head stands instead of at a random decoder.
 
-Two deviations, for small batches: GroupNorm instead of BatchNorm outside the backbone (a batch of one is normal
-here), and a wide local mean instead of ASPP's global one, so that a tile of an image sees what the image would see.
+Outside the backbone GroupNorm is the default instead of BatchNorm: a batch of one is normal here.
 
 Letters: B images, C classes, D representation, H W input pixels, h w cells at output stride 4.
 """
@@ -17,14 +16,17 @@ Letters: B images, C classes, D representation, H W input pixels, h w cells at o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from recolabel_worker.reco.backbones import build_backbone
-from recolabel_worker.reco.config import MAX_CLASSES, InvalidArgument
+from recolabel_worker.reco.config import DECODERS, MAX_CLASSES, NORMS, Decoder, InvalidArgument, Norm
+from recolabel_worker.reco.decoder import Aspp, LightDecoder, PaperAspp, PaperDecoder
+from recolabel_worker.reco.layers import conv_norm, local_mean, upsample
 
 if TYPE_CHECKING:
     from recolabel_worker.reco.fast_head import FastHead
@@ -36,6 +38,8 @@ REPRESENTATION_PREFIX = "representation_head."
 """Parameters with this prefix exist in training only and never leave in an exported network."""
 
 _CONTEXT_CELLS = 5  # window of the local means at stride 16: 80 input pixels
+_LIGHT_WIDTH = 128
+_PAPER_WIDTH = 256
 
 
 class NetworkOutput(NamedTuple):
@@ -43,11 +47,6 @@ class NetworkOutput(NamedTuple):
 
     logits: Tensor  # (B, C, h, w)
     representation: Tensor  # (B, D, h, w)
-
-
-def local_mean(x: Tensor, cells: int) -> Tensor:
-    """Mean over a square window; cells beyond the border do not count."""
-    return F.avg_pool2d(x, cells, stride=1, padding=cells // 2, count_include_pad=False)
 
 
 def direct_features(stages: Stages) -> tuple[Tensor, ...]:
@@ -97,41 +96,6 @@ class DirectHead(nn.Module):
         return logits
 
 
-class Aspp(nn.Module):
-    """Light atrous spatial pyramid pooling at stride 16: one 1x1, two dilated depthwise branches, a local mean."""
-
-    def __init__(self, inputs: int, width: int, dilations: Sequence[int] = (3, 6)) -> None:
-        super().__init__()
-        self.reduce = _conv_norm(inputs, width, 1)
-        self.branches = nn.ModuleList(
-            nn.Conv2d(width, width, 3, padding=d, dilation=d, groups=width, bias=False) for d in dilations
-        )
-        self.merge = _conv_norm(width * (len(dilations) + 2), width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.reduce(x)
-        around = local_mean(x, 2 * _CONTEXT_CELLS + 1)
-        merged: Tensor = self.merge(torch.cat([x, around, *(branch(x) for branch in self.branches)], dim=1))
-        return merged
-
-
-class Decoder(nn.Module):
-    """ASPP output upsampled to stride 4, joined with fine features, filtered twice."""
-
-    def __init__(self, deep: int, fine: int, width: int, fine_width: int = 32) -> None:
-        super().__init__()
-        self.reduce_fine = _conv_norm(fine, fine_width, 1)
-        self.mix = nn.Sequential(
-            nn.Conv2d(deep + fine_width, deep + fine_width, 3, padding=1, groups=deep + fine_width, bias=False),
-            _conv_norm(deep + fine_width, width, 1),
-        )
-
-    def forward(self, deep: Tensor, fine: Tensor) -> Tensor:
-        joined = torch.cat([upsample(deep, fine.shape[-2:]), self.reduce_fine(fine)], dim=1)
-        mixed: Tensor = self.mix(joined)
-        return mixed
-
-
 class DeepLabV3Plus(nn.Module):
     """The network: `forward` gives logits alone, `forward_training` the representation as well."""
 
@@ -142,7 +106,8 @@ class DeepLabV3Plus(nn.Module):
         num_classes: int,
         *,
         backbone_name: str,
-        width: int = 128,
+        decoder: Decoder = "light",
+        norm: Norm = "group",
         representation_dim: int = 256,
         for_training: bool = True,
     ) -> None:
@@ -151,20 +116,33 @@ class DeepLabV3Plus(nn.Module):
         self.backbone_name = backbone_name
         self.backbone = backbone
         self.direct = DirectHead(stage_channels, num_classes)
-        self.aspp = Aspp(stage_channels[2] + stage_channels[3], width)
-        self.decoder = Decoder(width, stage_channels[0], width)
-        self.correction = nn.Conv2d(width, num_classes, 1)
+        self.decoder_name: Decoder = decoder
+        self.norm: Norm = norm
+        fine, _, deep, deepest = stage_channels
+        if decoder == "light":
+            width = _LIGHT_WIDTH
+            self.aspp: nn.Module = Aspp(deep + deepest, width, norm=norm)
+            self.decoder: nn.Module = LightDecoder(width, fine, width, norm=norm)
+            self.refine: nn.Module = nn.Identity()
+            self.correction = nn.Conv2d(width, num_classes, 1)
+            filtered = conv_norm(width, width, 1, norm=norm)
+        else:
+            width = _PAPER_WIDTH
+            self.aspp = PaperAspp(deepest, width, norm=norm)
+            self.decoder = PaperDecoder(fine, norm=norm)
+            joined = width + PaperDecoder.FINE_WIDTH
+            self.refine = conv_norm(joined, width, 3, norm=norm)
+            self.correction = nn.Conv2d(width, num_classes, 1)
+            filtered = conv_norm(joined, width, 3, norm=norm)
         if for_training:
-            self.representation_head = nn.Sequential(
-                _conv_norm(width, width, 1), nn.Conv2d(width, representation_dim, 1)
-            )
+            self.representation_head = nn.Sequential(filtered, nn.Conv2d(width, representation_dim, 1))
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(_bias_of(self.correction))
 
     def forward(self, images: Tensor) -> Tensor:
         """Give (B, C, h, w) logits at stride 4 of (B, 3, H, W) RGB in 0..255, H and W multiples of 16."""
         stages = self.stages(images)
-        logits: Tensor = self.direct(stages) + self.correction(self.decode(stages))
+        logits: Tensor = self.direct(stages) + self.correction_from(stages)
         return logits
 
     def forward_training(self, images: Tensor) -> NetworkOutput:
@@ -172,7 +150,7 @@ class DeepLabV3Plus(nn.Module):
         stages = self.stages(images)
         decoded = self.decode(stages)
         return NetworkOutput(
-            logits=self.direct(stages) + self.correction(decoded),
+            logits=self.direct(stages) + self.correction(self.refine(decoded)),
             representation=self.representation_head(decoded),
         )
 
@@ -182,13 +160,13 @@ class DeepLabV3Plus(nn.Module):
         return found
 
     def decode(self, stages: Stages) -> Tensor:
-        """Decoder features (B, width, h, w) at stride 4."""
-        decoded: Tensor = self.decoder(self.aspp(torch.cat([stages[2], stages[3]], dim=1)), stages[0])
+        """Decoder features (B, channels, h, w) at stride 4: what correction and representation head share."""
+        decoded: Tensor = self.decoder(self.aspp(stages[2], stages[3]), stages[0])
         return decoded
 
     def correction_from(self, stages: Stages) -> Tensor:
         """What the decoder adds to the direct head's logits, (B, C, h, w)."""
-        corrected: Tensor = self.correction(self.decode(stages))
+        corrected: Tensor = self.correction(self.refine(self.decode(stages)))
         return corrected
 
     def freeze_stages(self, count: int) -> None:
@@ -201,6 +179,26 @@ class DeepLabV3Plus(nn.Module):
     def has_correction(self) -> bool:
         """Whether the decoder has learnt anything yet; a fresh one adds exactly nothing."""
         return bool(self.correction.weight.any()) or bool(_bias_of(self.correction).any())
+
+    @property
+    def build_arguments(self) -> dict[str, Any]:
+        """What `build_network` needs besides the number of classes to build this architecture again; for JSON."""
+        # A trunk of another library knows its configuration; with that nothing has to be fetched.
+        return {
+            "backbone": getattr(self.backbone, "name", self.backbone_name),
+            "decoder": self.decoder_name,
+            "norm": self.norm,
+        }
+
+    def start_at_random(self) -> None:
+        """Give up the direct head and begin at a random last layer, as a network without a fast head does.
+
+        Random numbers come from torch's global generator.
+        """
+        with torch.no_grad():
+            self.direct.weight.zero_()
+            self.direct.bias.zero_()
+        self.correction.reset_parameters()
 
     def start_from(self, head: FastHead) -> None:
         """Take over the fast head's solution: from now on the network computes what the head computes.
@@ -219,24 +217,52 @@ class DeepLabV3Plus(nn.Module):
 
 
 def build_network(
-    num_classes: int, *, backbone: str = "efficientnet-lite0", pretrained: bool = True, for_training: bool = True
+    num_classes: int,
+    *,
+    backbone: str = "efficientnet-lite0",
+    pretrained: bool | None = None,
+    weights: Path | str | None = None,
+    weights_sha256: str | None = None,
+    decoder: Decoder = "light",
+    norm: Norm = "group",
+    for_training: bool = True,
 ) -> DeepLabV3Plus:
     """Build the network; a fresh one says every class with the same probability.
 
-    Without `for_training` it has no representation head: the network of an exported model.
-
     Random layers come from torch's global generator: seed it, or fork it, where bits matter.
 
+    Args:
+        backbone: "efficientnet-lite0", "resnet50", "resnet101", or "hf:MODEL" with a folder or hub name of the
+            `transformers` package.
+        pretrained: start from ImageNet weights. Left out: where they can be had without `weights`, so not for ResNets.
+        weights: a file of ImageNet weights of the backbone, .safetensors or what torch.save wrote of tensors.
+        weights_sha256: what that file has to have.
+        decoder: "light", or the paper's head sizes, "paper".
+        norm: of decoder and heads, "group" or "batch".
+        for_training: without it there is no representation head: the network of an exported model.
+
     Raises:
-        InvalidArgument: the number of classes or the backbone's name is not allowed.
+        InvalidArgument: the argument that it names is not allowed, or the weights are not the backbone's.
         FileNotFoundError: pretrained weights are wanted and not installed.
     """
     if not 1 <= num_classes <= MAX_CLASSES:
         raise InvalidArgument("num_classes", f"has to be 1 to {MAX_CLASSES}, not {num_classes!r}.")
-    trunk = build_backbone(backbone, pretrained=pretrained)
+    if decoder not in DECODERS:
+        raise InvalidArgument("decoder", f"is one of {', '.join(DECODERS)}, not {decoder!r}.")
+    if norm not in NORMS:
+        raise InvalidArgument("norm", f"is one of {', '.join(NORMS)}, not {norm!r}.")
+    trunk = build_backbone(backbone, pretrained=pretrained, weights=weights, weights_sha256=weights_sha256)
     channels = trunk.stage_channels
     assert isinstance(channels, tuple)
-    network = DeepLabV3Plus(trunk, channels, num_classes, backbone_name=backbone, for_training=for_training)
+    network = DeepLabV3Plus(
+        trunk,
+        channels,
+        num_classes,
+        backbone_name=backbone,
+        decoder=decoder,
+        norm=norm,
+        for_training=for_training,
+    )
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
@@ -281,11 +307,6 @@ def export_state_dict(network: DeepLabV3Plus) -> dict[str, Tensor]:
     }
 
 
-def upsample(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear, by pixel areas (corners are not aligned)."""
-    return F.interpolate(x, size=list(size), mode="bilinear", align_corners=False)
-
-
 def _match_classes(given: Tensor, target: Tensor, class_mapping: Sequence[int | None], name: str) -> Tensor:
     if given.shape[1:] != target.shape[1:]:
         raise InvalidArgument("warm_start", f"{name!r} is {tuple(given.shape)}, not {tuple(target.shape)}.")
@@ -297,14 +318,6 @@ def _match_classes(given: Tensor, target: Tensor, class_mapping: Sequence[int | 
             raise InvalidArgument("class_mapping", f"names class {old} of an earlier version with {len(given)}.")
         rows[new] = given[old]
     return rows
-
-
-def _conv_norm(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False),
-        nn.GroupNorm(min(16, outputs), outputs),
-        nn.ReLU(inplace=True),
-    )
 
 
 def _bias_of(layer: nn.Conv2d) -> Tensor:

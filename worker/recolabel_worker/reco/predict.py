@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from recolabel_worker.reco.config import OUTPUT_STRIDE, SIDE_MULTIPLE, InvalidArgument
 from recolabel_worker.reco.data import as_tensor
 from recolabel_worker.reco.features import MARGIN_PX, TILE_PX, padded_batch, spans
-from recolabel_worker.reco.network import upsample
+from recolabel_worker.reco.layers import upsample
 
 
 @torch.no_grad()
