@@ -18,9 +18,18 @@ _INERT = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 
 
 def blob_answer(
-    request: Request, blobs: Blobs, sha256: str, media_type: str, *, download_name: str | None = None
+    request: Request,
+    blobs: Blobs,
+    sha256: str,
+    media_type: str,
+    *,
+    version: str | None = None,
+    download_name: str | None = None,
 ) -> Response:
-    """A stored file. Its hash is the ETag; a URL that names it as `?v=` may be kept forever.
+    """A stored file. Its hash is the ETag; a URL that names its version as `?v=` may be kept forever.
+
+    Args:
+        version: what `?v=` has to say; the file's own hash when left out.
 
     Raises:
         BlobNotFound: it is not on disk.
@@ -28,7 +37,7 @@ def blob_answer(
     etag = f'"{sha256}"'
     headers = _INERT | {
         "ETag": etag,
-        "Cache-Control": FOREVER if request.query_params.get("v") == sha256 else ASK_AGAIN,
+        "Cache-Control": FOREVER if request.query_params.get("v") == (version or sha256) else ASK_AGAIN,
     }
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)

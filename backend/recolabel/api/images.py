@@ -119,9 +119,9 @@ def replace_image(image_id: ExistingImage, file: ReceivedFile, parts: PartsDep) 
 
 @router.get("/images/{image_id}/file", response_class=Response, responses=_IMAGE_ANSWER)
 def get_file(image_id: ImageId, request: Request, store: StoreDep, blobs: BlobsDep) -> Response:
-    """The canonical pixels: what the browser draws and the worker trains on. `?v=` and the ETag make it keepable."""
+    """The canonical pixels: what the browser draws and the worker trains on. `?v=` with their sha256 makes it keepable."""
     ref = store.images.files(image_id).canonical
-    return blob_answer(request, blobs, ref.sha256, ref.media_type)
+    return blob_answer(request, blobs, ref.sha256, ref.media_type, version=store.images.get(image_id).sha256)
 
 
 @router.get("/images/{image_id}/original", response_class=Response, responses=_IMAGE_ANSWER)
@@ -133,9 +133,9 @@ def get_original(image_id: ImageId, request: Request, store: StoreDep, blobs: Bl
 
 @router.get("/images/{image_id}/thumbnail", response_class=Response, responses=_IMAGE_ANSWER)
 def get_thumbnail(image_id: ImageId, request: Request, store: StoreDep, blobs: BlobsDep) -> Response:
-    """A JPEG of at most 256 pixels a side."""
+    """A JPEG of at most 256 pixels a side. `?v=` with the sha256 of the image makes it keepable."""
     ref = store.images.files(image_id).thumbnail
-    return blob_answer(request, blobs, ref.sha256, ref.media_type)
+    return blob_answer(request, blobs, ref.sha256, ref.media_type, version=store.images.get(image_id).sha256)
 
 
 @router.get("/images/{image_id}/maps")

@@ -102,9 +102,8 @@ export const images = {
   setOpen: (projectId: Id, imageId: Id, clientId: Id) =>
     tell<void>('PUT', `/projects/${projectId}/open-image`, { image_id: imageId, client_id: clientId }),
   /** The version of the pixels stands in the address, so that a replaced image is never drawn from a cache. */
-  fileAddress: (image: ImageInfo) => address(`/images/${image.image_id}/file`, { v: image.sha256.slice(0, 12) }),
-  thumbnailAddress: (image: ImageInfo) =>
-    address(`/images/${image.image_id}/thumbnail`, { v: image.sha256.slice(0, 12) }),
+  fileAddress: (image: ImageInfo) => address(`/images/${image.image_id}/file`, { v: image.sha256 }),
+  thumbnailAddress: (image: ImageInfo) => address(`/images/${image.image_id}/thumbnail`, { v: image.sha256 }),
   fetchFile: async (image: ImageInfo, signal?: AbortSignal): Promise<Blob> => {
     const response = await send('GET', images.fileAddress(image), signal ? { signal } : {})
     return response.blob()

@@ -193,7 +193,7 @@ export interface paths {
         };
         /**
          * Get File
-         * @description The canonical pixels: what the browser draws and the worker trains on. `?v=` and the ETag make it keepable.
+         * @description The canonical pixels: what the browser draws and the worker trains on. `?v=` with their sha256 makes it keepable.
          */
         get: operations["get_file"];
         /**
@@ -237,7 +237,7 @@ export interface paths {
         };
         /**
          * Get Thumbnail
-         * @description A JPEG of at most 256 pixels a side.
+         * @description A JPEG of at most 256 pixels a side. `?v=` with the sha256 of the image makes it keepable.
          */
         get: operations["get_thumbnail"];
         put?: never;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { imagePoint } from './geometry'
-import { fixedRadius, MAX_RADIUS, MAX_STROKE_POINTS, simplify, strokePoints } from './stroke'
+import { fixedRadius, MAX_RADIUS, MAX_STROKE_POINTS, simplify, strokePieces, strokePoints } from './stroke'
 
 const IMAGE = { width: 100, height: 80 }
 
@@ -76,3 +76,28 @@ function away(sample: { x: number; y: number }, a: { x: number; y: number }, b: 
   )
   return Math.hypot(sample.x * 16 - a.x - along * dx, sample.y * 16 - a.y - along * dy)
 }
+
+describe('strokePieces', () => {
+  it('leaves an ordinary stroke whole', () => {
+    const points = [
+      { x: 0, y: 0 },
+      { x: 160, y: 80 },
+    ]
+    expect(strokePieces(points, 16 * 20)).toEqual([points])
+  })
+
+  it('cuts a stroke that the server would refuse into pieces that touch', () => {
+    const points = Array.from({ length: 50 }, (_, i) => ({ x: (i % 2) * 8000, y: i * 100 }))
+    const pieces = strokePieces(points, 160, 50_000)
+    expect(pieces.length).toBeGreaterThan(1)
+    for (const [i, piece] of pieces.entries()) {
+      const before = pieces[i - 1]
+      if (before !== undefined) expect(piece[0]).toEqual(before[before.length - 1])
+      const samples = piece
+        .slice(1)
+        .reduce((sum, point, k) => sum + 1 + Math.ceil(Math.abs(point.x - (piece[k]?.x ?? 0)) / 8), 1)
+      expect(samples * 22).toBeLessThanOrEqual(50_000)
+    }
+    expect(pieces.flatMap((piece, i) => (i === 0 ? piece : piece.slice(1)))).toEqual(points)
+  })
+})

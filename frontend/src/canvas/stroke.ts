@@ -2,6 +2,10 @@ import { clamp, type FixedPoint, type ImagePoint, type Size, SUBPIXEL, toFixedPo
 
 /** The contract takes no more points in one stroke. */
 export const MAX_STROKE_POINTS = 4096
+/** The contract's bound on what drawing one stroke costs: samples times rows of the brush. */
+export const MAX_STROKE_WORK = 2 ** 27
+/** Sixteenths of a pixel between two samples of a stroke, as in raster.ts. */
+const SAMPLE_STEP = 8
 /** The contract's largest radius, in sixteenths of a pixel. */
 export const MAX_RADIUS = 256 * SUBPIXEL
 
@@ -40,6 +44,41 @@ export function strokePoints(
     simplified = simplify(points, allowed)
   }
   return simplified
+}
+
+/**
+ * A stroke in pieces that the server takes: one piece nearly always, more for a wide brush moved very far.
+ *
+ * Each piece begins where the one before ends, so together they cover the pixels of the whole.
+ *
+ * @param most largest work of a piece; a single segment beyond it is a piece of its own
+ */
+export function strokePieces(
+  points: readonly FixedPoint[],
+  radius: number,
+  most: number = MAX_STROKE_WORK,
+): FixedPoint[][] {
+  const rows = 2 * Math.floor(radius / SUBPIXEL) + 2
+  const pieces: FixedPoint[][] = []
+  let piece: FixedPoint[] = []
+  let samples = 0
+  for (const point of points) {
+    const last = piece[piece.length - 1]
+    const more = last === undefined ? 1 : 1 + segmentSamples(last, point)
+    if (last !== undefined && piece.length > 1 && (samples + more) * rows > most) {
+      pieces.push(piece)
+      piece = [last]
+      samples = 1
+    }
+    piece.push(point)
+    samples += more
+  }
+  pieces.push(piece)
+  return pieces
+}
+
+function segmentSamples(a: FixedPoint, b: FixedPoint): number {
+  return Math.ceil(Math.max(Math.abs(b.x - a.x), Math.abs(b.y - a.y)) / SAMPLE_STEP)
 }
 
 function withoutRepeats(points: readonly FixedPoint[]): FixedPoint[] {

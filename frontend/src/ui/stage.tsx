@@ -2,6 +2,7 @@ import { effect, signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import type { ClassOrVoid } from '../api/types'
 import { Editor, type Gesture, type LabelShape } from '../canvas/editor'
+import { strokePieces } from '../canvas/stroke'
 import type { HeldLabel } from '../labels/document'
 import { VOID } from '../labels/events'
 import { VOID_COLOUR } from '../labels/palette'
@@ -112,9 +113,11 @@ function mount(element: HTMLElement): () => void {
 
 function take(gesture: Gesture): void {
   const classUid = activeClass.peek()
-  if (gesture.kind === 'stroke') stroke(gesture.points, gesture.radius)
-  else if (gesture.kind === 'erase') erase(gesture.points, gesture.radius)
-  else if (gesture.kind === 'pick') {
+  if (gesture.kind === 'stroke') {
+    for (const piece of strokePieces(gesture.points, gesture.radius)) stroke(piece, gesture.radius)
+  } else if (gesture.kind === 'erase') {
+    for (const piece of strokePieces(gesture.points, gesture.radius)) erase(piece, gesture.radius)
+  } else if (gesture.kind === 'pick') {
     const picked = saidAt(gesture.pixel) ?? predictedAt(gesture.pixel)?.classUid ?? null
     if (picked !== null) chooseClass(picked)
     giveBackTool()

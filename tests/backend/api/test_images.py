@@ -35,12 +35,15 @@ def test_an_uploaded_file_comes_back_in_three_sizes(http: TestClient, project: P
 
 
 def test_a_file_is_sent_once_and_kept(http: TestClient, project: Project) -> None:
-    address = f"{API}/images/{new_image(http, project).image_id}/file"
+    image = new_image(http, project)
+    address = f"{API}/images/{image.image_id}/file"
     etag = http.get(address).headers["etag"]
 
     assert http.get(address, headers={"If-None-Match": etag}).status_code == 304
     assert http.get(address).headers["cache-control"] == "private, no-cache"
-    assert "immutable" in http.get(address, params={"v": etag.strip('"')}).headers["cache-control"]
+    for kept in (address, address.replace("/file", "/thumbnail")):
+        assert "immutable" in http.get(kept, params={"v": image.sha256}).headers["cache-control"]
+        assert http.get(kept, params={"v": "0" * 64}).headers["cache-control"] == "private, no-cache"
 
 
 def test_a_file_of_a_user_is_never_a_page(http: TestClient, project: Project) -> None:
