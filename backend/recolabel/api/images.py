@@ -119,7 +119,7 @@ def replace_image(image_id: ExistingImage, file: ReceivedFile, parts: PartsDep) 
 
 @router.get("/images/{image_id}/file", response_class=Response, responses=_IMAGE_ANSWER)
 def get_file(image_id: ImageId, request: Request, store: StoreDep, blobs: BlobsDep) -> Response:
-    """The canonical pixels: what the browser draws and the worker trains on. `?v=` with their sha256 makes it keepable."""
+    """The canonical pixels: what the browser draws and the worker trains on. Keepable with `?v=` and their sha256."""
     ref = store.images.files(image_id).canonical
     return blob_answer(request, blobs, ref.sha256, ref.media_type, version=store.images.get(image_id).sha256)
 

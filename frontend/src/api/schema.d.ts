@@ -193,7 +193,7 @@ export interface paths {
         };
         /**
          * Get File
-         * @description The canonical pixels: what the browser draws and the worker trains on. `?v=` with their sha256 makes it keepable.
+         * @description The canonical pixels: what the browser draws and the worker trains on. Keepable with `?v=` and their sha256.
          */
         get: operations["get_file"];
         /**
