@@ -16,8 +16,8 @@ sys.path.insert(0, str(folder))
 from network import build_network, predict  # noqa: E402 - network.py lies in the exported folder
 
 config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-backbone = config["backbone"]["name"]
-network = build_network(len(config["classes"]), backbone=backbone, pretrained=False, for_training=False)
+build = config.get("build") or {"backbone": config["backbone"]["name"]}
+network = build_network(len(config["classes"]), **build, pretrained=False, for_training=False)
 network.load_state_dict(load_file(folder / "model.safetensors"))
 network.eval()
 

@@ -40,7 +40,7 @@ def export(folder: Path, network: DeepLabV3Plus) -> Path:
         parent=None,
     )
     folder.mkdir(parents=True)
-    write_model(folder, network, describe(CLASSES, network.backbone_name, origin))
+    write_model(folder, network, describe(CLASSES, network, origin))
     return folder
 
 

@@ -10,16 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from recolabel.contract.model_versions import CARD_FILE, CONFIG_FILE, MODEL_FILE, NETWORK_FILE, Metrics
 from recolabel.errors import RecolabelError
-from recolabel_worker.reco.network import DeepLabV3Plus, build_network, export_state_dict
+from recolabel_worker.reco.config import HUGGING_FACE_PREFIX
+from recolabel_worker.reco.network import BUILD_ARGUMENTS, DeepLabV3Plus, build_network, export_state_dict
 from recolabel_worker.standalone import network_source
 
 FORMAT_NAME = "recolabel-model"
@@ -78,7 +80,13 @@ class ModelConfig(BaseModel):
     format: str
     format_version: int
     backbone: _Backbone
+    build: dict[str, JsonValue] = Field(default_factory=dict)  # of build_network; none in the first versions' files
     classes: list[ModelClass]
+
+    @property
+    def build_arguments(self) -> dict[str, JsonValue]:
+        """What `build_network` needs besides the number of classes."""
+        return self.build or {"backbone": self.backbone.name}
 
 
 @dataclass(frozen=True)
@@ -89,18 +97,20 @@ class LoadedModel:
     classes: Sequence[ModelClass]
 
 
-def describe(classes: Sequence[ModelClass], backbone: str, origin: TrainedOn) -> dict[str, JsonValue]:
+def describe(classes: Sequence[ModelClass], network: DeepLabV3Plus, origin: TrainedOn) -> dict[str, JsonValue]:
     """The content of config.json."""
+    backbone = network.backbone_name
     return {
         "format": FORMAT_NAME,
         "format_version": FORMAT_VERSION,
         "architecture": "DeepLabV3Plus",
         "network_file": NETWORK_FILE,
         "backbone": dict(_WEIGHTS.get(backbone, {"name": backbone})),
+        "build": network.build_arguments,
         "classes": [label_class.model_dump() for label_class in classes],
         "input": {
             "layout": "(H, W, 3) uint8 RGB, any size, turned as EXIF says",
-            "normalisation": "(x - 127) / 128, inside the network",
+            "normalisation": "inside the network",
         },
         "output": {
             "logits_stride": 4,
@@ -109,7 +119,8 @@ def describe(classes: Sequence[ModelClass], backbone: str, origin: TrainedOn) ->
             "unlabelled": 255,
         },
         "run": f"python load_model.py FOLDER_OF_THIS_FILE IMAGE MASK.png (docs/load_model.py); or {NETWORK_FILE}: "
-        "build_network(len(classes), backbone=backbone.name, pretrained=False), then predict(network, image, device)",
+        "build_network(len(classes), **build, pretrained=False, for_training=False), load the weights, eval(), then "
+        "predict(network, image, device)",
         "project": origin.project_name,
         "label_seq": origin.label_seq,
         "labelled_pixels": origin.labelled_pixels,
@@ -166,20 +177,31 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
         raise ModelUnusable(f"{folder / CONFIG_FILE} does not describe a model.") from error
     if config.format != FORMAT_NAME or config.format_version > FORMAT_VERSION:
         raise ModelUnusable(f"{folder / CONFIG_FILE} is of the format {config.format} {config.format_version}.")
-    network = build_network_for(len(config.classes), config.backbone.name, read_tensors(folder / MODEL_FILE))
+    network = build_network_for(len(config.classes), config.build_arguments, read_tensors(folder / MODEL_FILE))
     return LoadedModel(network.to(device), config.classes)
 
 
-def build_network_for(num_classes: int, backbone: str, tensors: Mapping[str, Tensor]) -> DeepLabV3Plus:
+def build_network_for(num_classes: int, build: Mapping[str, JsonValue], tensors: Mapping[str, Tensor]) -> DeepLabV3Plus:
     """The network that exported tensors belong to, in eval mode on the CPU.
+
+    Args:
+        build: `DeepLabV3Plus.build_arguments`.
 
     Raises:
         ModelUnusable: the tensors are those of another network.
     """
+    surplus = sorted(set(build) - set(BUILD_ARGUMENTS))
+    if surplus:
+        raise ModelUnusable(f"The network was built with {surplus[0]!r}, which this version does not know.")
+    backbone = build.get("backbone")
+    if str(backbone).startswith(HUGGING_FACE_PREFIX) and not str(backbone).startswith(HUGGING_FACE_PREFIX + "{"):
+        # A file from somewhere must not make this program fetch what the file names.
+        raise ModelUnusable("The files name a backbone of a hub instead of describing it.")
+    arguments: dict[str, Any] = dict(build)
     try:
-        network = build_network(num_classes, backbone=backbone, pretrained=False, for_training=False)
+        network = build_network(num_classes, **arguments, pretrained=False, for_training=False)
         network.load_state_dict(dict(tensors))
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise ModelUnusable(f"The weights do not fit the network: {error}") from error
     return network.eval()
 

@@ -16,7 +16,9 @@ _ENGINE = "recolabel_worker.reco"
 _ROOTS = ((f"{_ENGINE}.network", "build_network"), (f"{_ENGINE}.predict", "predict"))
 _HEADER = '''"""The network of an exported ReCoLabel model in plain torch, made from ReCoLabel's own sources.
 
-    network = build_network(num_classes, backbone=..., pretrained=False, for_training=False)
+Backbones named "hf:..." need the package transformers as well.
+
+    network = build_network(num_classes, **config["build"], pretrained=False, for_training=False)
     network.load_state_dict(tensors)
     network.eval()
     probabilities = predict(network, image, device)     # (H, W, 3) uint8 RGB -> (C, H, W) float32

@@ -157,7 +157,9 @@ class _Training:
         sha256 = self.inputs.warm_start_model
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.cfg.seed)
-            network = build_network(self.cfg.num_classes, pretrained=sha256 is None)
+            network = build_network(
+                self.cfg.num_classes, **self.cfg.architecture, pretrained=None if sha256 is None else False
+            )
         if sha256 is not None:
             content = self.job.ask(lambda client, job_id, fence: client.get_blob(job_id, fence, sha256))
             earlier = {uid: index for index, uid in enumerate(self.inputs.warm_start_class_uids)}
@@ -237,7 +239,7 @@ class _Training:
         parent = spec.warm_start_version if isinstance(spec, TrainSpec) else None
         config = describe(
             self._classes(project),
-            choice.network.backbone_name,
+            choice.network,
             TrainedOn(
                 project_name=project.name,
                 label_seq=self.snapshot.label_seq,

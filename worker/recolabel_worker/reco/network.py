@@ -37,6 +37,9 @@ Stages = tuple[Tensor, Tensor, Tensor, Tensor]
 REPRESENTATION_PREFIX = "representation_head."
 """Parameters with this prefix exist in training only and never leave in an exported network."""
 
+BUILD_ARGUMENTS = ("backbone", "decoder", "norm")
+"""Arguments of `build_network` that make the architecture of an exported network."""
+
 _CONTEXT_CELLS = 5  # window of the local means at stride 16: 80 input pixels
 _LIGHT_WIDTH = 128
 _PAPER_WIDTH = 256

@@ -7,7 +7,6 @@ interpolated, and so are those of plain vision transformers. Letters: B images, 
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -29,17 +28,16 @@ class HuggingFaceTrunk(nn.Module):
 
     stage_channels: tuple[int, int, int, int]
 
-    def __init__(self, backbone: nn.Module, configuration: Any) -> None:
+    def __init__(self, backbone: Any, configuration: Any) -> None:
         super().__init__()
         self.model = backbone
-        fine, middle, deep, deepest = (int(channels) for channels in configuration.channels)
+        fine, middle, deep, deepest = (int(channels) for channels in backbone.channels)
         self.stage_channels = (fine, middle, deep, deepest)
         self.name = "hf:" + json.dumps(configuration.to_diff_dict(), sort_keys=True, separators=(",", ":"))
         self._out_indices = tuple(int(index) for index in configuration.out_indices)
-        patch = getattr(configuration, "patch_size", None) or 1
-        self._grain_px = math.lcm(patch if isinstance(patch, int) else math.lcm(*patch), 1)
-        if len(configuration.stage_names) - 1 == len(_STRIDES):
-            self._grain_px = math.lcm(self._grain_px, _GRAIN_PX)
+        patch = getattr(configuration, "patch_size", 1)
+        # Patches of 2 or 4 pixels are merged on the way to 1/32; larger ones are the cells of a plain transformer.
+        self._grain_px = patch if isinstance(patch, int) and patch > _STRIDES[0] else _GRAIN_PX
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Compute the stages of (B, 3, H, W) RGB in 0..255, H and W multiples of 16."""
