@@ -1,4 +1,8 @@
-"""`python -m recolabel_worker` is the worker; `python -m recolabel_worker predict ...` draws masks without a server."""
+"""`python -m recolabel_worker` is the worker; with the name of a command it does that, without a server.
+
+    predict      masks for a folder of pictures
+    simulate     mean IoU against clicks, with a simulated annotator
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,12 @@ import sys
 import threading
 import uuid
 from functools import partial
+from importlib import import_module
 
 from recolabel_worker.settings import WorkerSettings, find_server
+
+_COMMANDS = ("predict", "simulate")
+"""Each is a module with a `main(arguments) -> exit status` of its own."""
 
 _EXIT_SECONDS = 5.0
 _PARENT_SECONDS = 1.0
@@ -24,13 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if not given:
         return work(WorkerSettings())
-    if given[0] == "predict":
+    if given[0] in _COMMANDS:
         # Before torch is loaded, for the reason that `warm_child.polite_environment` gives.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        from recolabel_worker import predict
-
-        return predict.main(given[1:])
-    print("usage: python -m recolabel_worker [predict MODEL FOLDER --out FOLDER]", file=sys.stderr)
+        status: int = import_module(f"recolabel_worker.{given[0]}").main(given[1:])
+        return status
+    print(f"usage: python -m recolabel_worker [{'|'.join(_COMMANDS)} ...]", file=sys.stderr)
     return 0 if given[0] in {"-h", "--help"} else 2
 
 

@@ -1,0 +1,92 @@
+"""What a simulation trains on the clicks it has: the fast head on kept features, or the whole network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from recolabel.formats.indexed_png import LabelMap
+from recolabel_worker.dataset_folder import LabelledImage
+from recolabel_worker.reco import SparseImage, TrainConfig, build_network, create_state, predict, train
+from recolabel_worker.reco.data import labels_of
+from recolabel_worker.reco.fast_head import fit_on_features
+from recolabel_worker.reco.features import Features, extract_features
+
+Tick = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model: image -> (C, H, W) probabilities, and which network it is."""
+
+    probabilities: Callable[[LabelledImage], Tensor]
+    source: str  # "fast head" or "teacher"
+
+
+class Learner(Protocol):
+    """Trains anew from the clicks of a round; nothing is carried over from the round before."""
+
+    work: int  # ticks of one fit
+
+    def fit(self, images: Sequence[LabelledImage], clicks: Sequence[LabelMap], seed: int, tick: Tick) -> Fitted:
+        """Train on the label maps `clicks`, one for each image.
+
+        Raises:
+            InvalidArgument: no pixel carries a class.
+            NonFiniteLoss: the training went wrong.
+        """
+
+
+class FastLearner:
+    """The head that the app fits within a second, on features that are extracted once.
+
+    Features take about 2.7 MB for an image of 480x360 pixels.
+    """
+
+    work = 5
+
+    def __init__(
+        self, cfg: TrainConfig, images: Iterable[LabelledImage], device: torch.device, tick: Tick = lambda: None
+    ) -> None:
+        self._cfg = cfg
+        self._network = build_network(cfg.num_classes).to(device).eval()
+        self._features: dict[LabelledImage, Features] = {}
+        for item in images:
+            self._features[item] = extract_features(self._network, item.pixels)
+            tick()
+
+    def fit(self, images: Sequence[LabelledImage], clicks: Sequence[LabelMap], seed: int, tick: Tick) -> Fitted:
+        """As `Learner.fit`. The fit is convex: `seed` has no say in it."""
+        del seed
+        labels = [
+            labels_of(SparseImage(item.pixels, label_map), self._cfg.num_classes)
+            for item, label_map in zip(images, clicks, strict=True)
+        ]
+        features = [self._features[item] for item in images]
+        head = fit_on_features(self._network, features, labels, self._cfg.fast_head)
+        for _ in range(self.work):
+            tick()
+        return Fitted(lambda item: head.probabilities(self._features[item]).cpu(), "fast head")
+
+
+class DeepLearner:
+    """A whole training for each round, from the pretrained backbone; the network that it would publish judges."""
+
+    def __init__(self, cfg: TrainConfig, device: torch.device) -> None:
+        self._cfg = cfg
+        self._device = device
+        self.work = cfg.steps
+
+    def fit(self, images: Sequence[LabelledImage], clicks: Sequence[LabelMap], seed: int, tick: Tick) -> Fitted:
+        """As `Learner.fit`; `seed` decides about views, samples and the heads' first weights."""
+        sparse = [SparseImage(item.pixels, label_map) for item, label_map in zip(images, clicks, strict=True)]
+        state = create_state(replace(self._cfg, seed=seed), sparse, device=self._device)
+        for _ in train(state):
+            tick()
+        choice = state.choose()
+        network = choice.network.eval()
+        return Fitted(lambda item: predict(network, item.pixels, self._device), choice.source)
