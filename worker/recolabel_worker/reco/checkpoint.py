@@ -129,7 +129,9 @@ def _tensors(state: TrainState) -> dict[str, Tensor]:
         for name, tensor in network.state_dict().items()
     }
     for index, values in state.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
+        # SGD without momentum remembers None.
+        kept = {name: torch.as_tensor(value) for name, value in values.items() if value is not None}
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in kept.items()}
     tensors["rng"] = state.rng.get_state()
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 

@@ -79,7 +79,7 @@ class TrainState:
     student: DeepLabV3Plus
     teacher: DeepLabV3Plus
     start: DeepLabV3Plus  # the fast head's solution, where the run began
-    optimiser: torch.optim.AdamW
+    optimiser: torch.optim.Optimizer
     rng: torch.Generator
     training_set: TrainingSet
     held_out: TrainingSet | None
@@ -119,7 +119,8 @@ class TrainState:
         old_right, new_right = torch.cat(old), torch.cat(new)
         weights = class_weights(torch.bincount(truth, minlength=self.cfg.num_classes), 1.0)[truth]
         difference = weights * (new_right.float() - old_right.float())
-        is_worse = bool(-difference.sum() > difference.square().sum().sqrt())
+        # A run that began at a random decoder has no fast head to fall back on.
+        is_worse = self.cfg.fast_start and bool(-difference.sum() > difference.square().sum().sqrt())
         return Choice(
             network=self.start if is_worse or not self.step else self.teacher,
             source="fast head" if is_worse or not self.step else "teacher",
@@ -156,14 +157,20 @@ def create_state(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.seed)
-        network = network or build_network(cfg.num_classes, pretrained=warm_start is None)
-    if network.num_classes != cfg.num_classes:
-        raise InvalidArgument("network", f"knows {network.num_classes} classes, the run has {cfg.num_classes}.")
+        network = network or build_network(
+            cfg.num_classes, **cfg.architecture, pretrained=None if warm_start is None else False
+        )
+    _check_network(network, cfg)
     if warm_start is not None:
         load_warm(network, warm_start, class_mapping if class_mapping is not None else range(cfg.num_classes))
     network.to(torch.device(device))
     kept, judges, rng = _split(images, cfg, held_out)
-    network.start_from(fit_fast_head(network, kept, cfg))
+    if cfg.fast_start:
+        network.start_from(fit_fast_head(network, kept, cfg))
+    elif not network.has_correction:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(cfg.seed)
+            network.start_at_random()
     return _stand_at(network, cfg, kept, judges, rng, torch.device(device))
 
 
@@ -176,7 +183,7 @@ def assemble_state(
 ) -> TrainState:
     """A state with the right shapes and the wrong weights, for a checkpoint to be poured into."""
     with torch.random.fork_rng(devices=[]):
-        network = build_network(cfg.num_classes, pretrained=False).to(torch.device(device))
+        network = build_network(cfg.num_classes, **cfg.architecture, pretrained=False).to(torch.device(device))
     kept, judges, rng = _split(images, cfg, held_out)
     return _stand_at(network, cfg, kept, judges, rng, torch.device(device))
 
@@ -205,7 +212,7 @@ def train_step(state: TrainState) -> Losses:
     strong = _strong_views(state) if cfg.uses_unlabelled else None
     everything = images if strong is None else torch.cat([images, strong.images])
 
-    _prepare(state.student)
+    _prepare(state.student, cfg)
     with _autocast(state.device):
         output = state.student.forward_training(everything)
     logits = output.logits.float()
@@ -324,24 +331,37 @@ def _apply_gradients(state: TrainState, main: Tensor, contrast: Tensor | None, l
     state.optimiser.step()
 
 
-def _prepare(student: DeepLabV3Plus) -> None:
+def _prepare(student: DeepLabV3Plus, cfg: TrainConfig) -> None:
     student.train()
     # A few views are too few to estimate the statistics that the pretrained weights rely on.
-    student.backbone.eval()
+    student.backbone.train(cfg.train_batch_norm)
 
 
-def _optimiser(network: DeepLabV3Plus, cfg: TrainConfig) -> torch.optim.AdamW:
+def _check_network(network: DeepLabV3Plus, cfg: TrainConfig) -> None:
+    if network.num_classes != cfg.num_classes:
+        raise InvalidArgument("network", f"knows {network.num_classes} classes, the run has {cfg.num_classes}.")
+    built = {"backbone": network.backbone_name, "decoder": network.decoder_name, "norm": network.norm}
+    if built != cfg.architecture:
+        # A checkpoint is resumed by what its configuration says.
+        raise InvalidArgument("network", f"is built as {built}, the run's configuration says {cfg.architecture}.")
+
+
+def _optimiser(network: DeepLabV3Plus, cfg: TrainConfig) -> torch.optim.Optimizer:
     network.freeze_stages(cfg.frozen_stages)
     backbone = [parameter for parameter in network.backbone.parameters() if parameter.requires_grad]
-    direct = list(network.direct.parameters())
-    taken = {id(parameter) for parameter in [*network.backbone.parameters(), *direct]}
+    direct = list(network.direct.parameters()) if cfg.fast_start else []
+    network.direct.requires_grad_(cfg.fast_start)
+    taken = {id(parameter) for part in (network.backbone, network.direct) for parameter in part.parameters()}
     heads = [parameter for parameter in network.parameters() if id(parameter) not in taken]
+    # Decay would pull the fast head's solution, and the pretrained weights in a short run, towards zero.
+    backbone_decay = 0.0 if cfg.fast_start else cfg.weight_decay
     groups = [
         {"params": heads, "name": "heads", "weight_decay": cfg.weight_decay},
-        # Decay would pull the fast head's solution and the pretrained weights towards zero.
         {"params": direct, "name": "direct", "weight_decay": 0.0},
-        {"params": backbone, "name": "backbone", "weight_decay": 0.0},
+        {"params": backbone, "name": "backbone", "weight_decay": backbone_decay},
     ]
+    if cfg.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=cfg.head_lr, momentum=cfg.momentum, nesterov=cfg.momentum > 0)
     return torch.optim.AdamW(groups, lr=cfg.head_lr)
 
 
