@@ -5,12 +5,19 @@ Letters: B images, C classes, D representation, h w cells at output stride 4, Q 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from recolabel_worker.reco import sampling
-from recolabel_worker.reco.config import UNLABELLED, VOID, InvalidArgument, RecoConfig
+from recolabel_worker.reco.config import MAX_CLASSES, UNLABELLED, VOID, InvalidArgument, RecoConfig
+from recolabel_worker.reco.sampling import NO_LENGTH, direction_and_length
+
+_FRESH_KEYS_AT_ONCE = 8192  # rows of negative keys in memory when each query has its own: 8 MB at D = 256
 
 
 def supervised_loss(logits: Tensor, label_map: Tensor, class_weights: Tensor | None = None) -> Tensor:
@@ -52,29 +59,48 @@ def pseudo_label_loss(logits: Tensor, pseudo_labels: Tensor, confidence: Tensor,
     return (eta(confidence, counted, delta_s) * per_image).mean()
 
 
-def info_nce(queries_QD: Tensor, positive_D: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+def info_nce(queries_QD: Tensor, positive_D: Tensor, negatives: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Tell each query's positive key from its negative keys: one class's share of the contrast (inner term of Eq. 1).
 
     Deviation: the paper sums over queries, we average, so the value does not grow with the number of queries.
 
     Args:
-        queries_QD: representations of the class's hard cells; gradients flow through these only.
-        positive_D: mean representation of the class, detached.
-        negatives: (K, D) shared by the class's queries, or (Q, K, D) of their own, detached.
-        temperature: divisor of the normalised dot products, above 0.
+        queries_QD: representations of the class's queries, float32, of any length.
+        positive_D: unit vector of the class's mean.
+        negatives: unit vectors, (K, D) shared by the class's queries, or (Q, K, D) of their own.
+        temperature: divisor of the dot products of unit vectors, above 0.
+
+    Returns:
+        The mean over queries, 0-dim, and its gradient in `queries_QD`, (Q, D): taken here, where the exponentials are
+        at hand, it costs one matrix product more. Autograd records nothing.
 
     Raises:
         InvalidArgument: Q or K is 0. What an empty class means is decided where classes are looped over.
     """
     if not len(queries_QD) or not negatives.shape[-2]:
         raise InvalidArgument("queries_QD, negatives", "need at least one row each.")
-    queries = F.normalize(queries_QD.float(), dim=1)
-    positive = F.normalize(positive_D.float(), dim=0)
-    keys = F.normalize(negatives.float(), dim=-1)
-    to_positive = queries @ positive
-    to_negatives = queries @ keys.T if keys.ndim == 2 else torch.einsum("qd,qkd->qk", queries, keys)
-    similarities = torch.cat([to_positive[:, None], to_negatives], dim=1) / temperature
-    return (torch.logsumexp(similarities, dim=1) - similarities[:, 0]).mean()
+    with torch.no_grad():
+        directions, lengths = direction_and_length(queries_QD)
+        to_positive = directions @ positive_D / temperature
+        to_negatives = _rows_times(directions / temperature, negatives.mT)
+        # The largest exponent becomes 0, so that nothing overflows.
+        top = torch.maximum(to_negatives.amax(1), to_positive)
+        weights = to_negatives.sub_(top[:, None]).exp_()
+        of_negatives = weights.sum(1)
+        total = of_negatives + (to_positive - top).exp()
+        value = (total.log() + top - to_positive).mean()
+
+        towards = (_rows_times(weights, negatives) - of_negatives[:, None] * positive_D) / total[:, None]
+        # A unit vector only turns: what points along it is lost. One of no length has nowhere to turn from.
+        towards -= (towards * directions).sum(1, keepdim=True) * directions
+        towards /= temperature * len(queries_QD) * lengths
+        gradient: Tensor = torch.where(lengths > NO_LENGTH, towards, 0.0)
+        return value, gradient
+
+
+def _rows_times(rows_QN: Tensor, matrix: Tensor) -> Tensor:
+    """(Q, M) of one (N, M) matrix for all rows, or of (Q, N, M), one for each."""
+    return rows_QN @ matrix if matrix.ndim == 2 else (rows_QN[:, None] @ matrix)[:, 0]
 
 
 def regional_contrast_loss(
@@ -107,37 +133,141 @@ def regional_contrast_loss(
     """
     config = config or RecoConfig()
     _check_contrast_arguments(representation, label_map, probabilities)
+    with torch.no_grad(), torch.autocast(representation.device.type, enabled=False):
+        loss, queries_P, gradient_PD = _contrast(representation.detach(), label_map, probabilities, config, generator)
+    with_gradient: Tensor = _WithGradientAt.apply(  # type: ignore[no-untyped-call]
+        representation, loss, queries_P, gradient_PD
+    )
+    return with_gradient
+
+
+def _contrast(
+    representation: Tensor, label_map: Tensor, probabilities: Tensor, config: RecoConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss, the cells of its P queries, and its gradient at each of them, (P, D) float32."""
     num_classes = probabilities.shape[1]
-    labels_N = label_map.reshape(-1)
-    with torch.no_grad():
-        cells = sampling.group_by_class(labels_N, num_classes)
-        present = cells.size > 0
-        num_present = int(present.sum())
-        label_probability = probabilities.detach().gather(1, label_map.clamp_max(num_classes - 1)[:, None])
-        hard = (label_probability.reshape(-1) < config.delta_s) & (labels_N < num_classes)
-        means = sampling.class_means(representation, labels_N, cells.size)
-        shares = sampling.negative_class_probabilities(sampling.class_graph(means), present)
-    if num_present < 2:
-        return _nothing(representation)
-    terms: list[Tensor] = []
-    for c in present.nonzero().flatten().tolist():
-        queries = sampling.draw_queries(hard, cells, c, config.num_queries, generator)
-        if not len(queries):
-            continue
-        sets = len(queries) if config.fresh_keys else 1
-        keys = sampling.draw_negative_keys(shares[c], cells, sets * config.num_keys, generator)
-        negatives = gather_cells(representation.detach(), keys)
-        if config.fresh_keys:
-            negatives = negatives.view(sets, config.num_keys, -1)
-        terms.append(info_nce(gather_cells(representation, queries), means[c], negatives, config.temperature))
-    return torch.stack(terms).sum() / num_present if terms else _nothing(representation)
+    labels_N = label_map.flatten()
+    cells = sampling.group_by_class(labels_N, num_classes)
+    present = cells.size > 0
+    means = sampling.class_means(_finite_sums(representation, labels_N, num_classes), cells.size)
+    directions, _ = direction_and_length(means)
+    if config.key_sampling == "active":
+        shares = sampling.negative_class_probabilities(sampling.class_graph(directions), present)
+    else:
+        shares = sampling.negative_cell_shares(cells.size)
+    label_probability = probabilities.gather(1, label_map.clamp_max(num_classes - 1)[:, None]).flatten()
+    wanted = sampling.query_candidates(label_probability, config.query_sampling, config.delta_s)
+    queries = sampling.draw_queries(sampling.only(cells, labels_N, wanted), config.num_queries, generator)
+    if len(classes := present.nonzero().flatten().tolist()) < 2:
+        return means.new_zeros(()), labels_N[:0], means[:0]
+
+    loss = means.new_zeros(())
+    cells_P = torch.cat(queries)
+    gradient_PD = gather_cells(representation, cells_P)
+    draw_keys = _key_source(representation, shares, cells, config, generator)
+    for c, rows in zip(range(num_classes), torch.split(gradient_PD, [len(own) for own in queries]), strict=True):
+        for part, keys in draw_keys(c, rows):
+            weight = len(part) / (len(rows) * len(classes))
+            value, gradient = info_nce(part, directions[c], keys, config.temperature)
+            loss += weight * value
+            # The queries are not needed any more: their gradients take their place.
+            torch.mul(gradient, weight, out=part)
+    return loss, cells_P, gradient_PD
+
+
+def _key_source(
+    representation: Tensor,
+    shares_CC: Tensor,
+    cells: sampling.ClassCells,
+    config: RecoConfig,
+    generator: torch.Generator,
+) -> Callable[[int, Tensor], Iterator[tuple[Tensor, Tensor]]]:
+    """(class, its queries) -> queries with unit keys: all with one set (K, D), or parts with their own (Q, K, D)."""
+
+    def fresh(c: int, queries_QD: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        for part in torch.split(queries_QD, max(1, _FRESH_KEYS_AT_ONCE // config.num_keys)):
+            drawn = sampling.draw_negative_keys(shares_CC[c], cells, len(part) * config.num_keys, generator)
+            if len(part):
+                keys, _ = direction_and_length(gather_cells(representation, drawn))
+                yield part, keys.view(len(part), config.num_keys, -1)
+
+    if config.fresh_keys:
+        return fresh
+    pool = sampling.draw_key_pool(shares_CC, cells, config.num_keys, generator)
+    keys, _ = direction_and_length(gather_cells(representation, pool.cells))
+
+    def shared(c: int, queries_QD: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        if len(queries_QD):
+            yield queries_QD, keys[pool.taken[c]]
+
+    return shared
+
+
+class _WithGradientAt(torch.autograd.Function):
+    """A loss whose gradient is known already, and is zero but at a few cells.
+
+    Left to autograd, each class's gather would write a gradient as large as the representation, and the similarities of
+    all classes would be kept until then. So each class's gradient is taken at once, while its numbers are in the cache,
+    and the large one is written once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, representation: Tensor, loss: Tensor, cells_P: Tensor, gradient_PD: Tensor) -> Tensor:
+        ctx.save_for_backward(cells_P, gradient_PD)
+        ctx.shape, ctx.dtype, ctx.memory_format = representation.shape, representation.dtype, torch.contiguous_format
+        if representation.is_contiguous(memory_format=torch.channels_last):
+            ctx.memory_format = torch.channels_last
+        return loss.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
+        cells_P, gradient_PD = ctx.saved_tensors
+        whole = torch.empty(ctx.shape, dtype=ctx.dtype, device=outer.device, memory_format=ctx.memory_format)
+        # Each image is filled while its zeros are in the cache. Cells are distinct: no sum depends on an order.
+        for index, places, rows in _by_image(cells_P, ctx.shape):
+            image = whole[index].zero_().flatten(1)
+            gradient = (outer * gradient_PD[rows]).to(ctx.dtype)
+            if image.T.is_contiguous():
+                image.T.index_copy_(0, places, gradient)
+            elif ctx.dtype == torch.float32:
+                image.scatter_(1, places.expand(len(image), -1), gradient.T)
+            else:
+                # Slower, but scatter_ holds a float32 copy of a half precision image meanwhile.
+                image[:, places] = gradient.T
+        return whole, None, None, None
 
 
 def gather_cells(representation: Tensor, cells_P: Tensor) -> Tensor:
-    """The (P, D) representations of numbered cells."""
-    height, width = representation.shape[-2:]
-    image, place = cells_P // (height * width), cells_P % (height * width)
-    return representation[image, :, place // width, place % width]
+    """The (P, D) representations of numbered cells as float32."""
+    found = torch.empty(len(cells_P), representation.shape[1], device=representation.device)
+    for index, places, rows in _by_image(cells_P, representation.shape):
+        image = representation[index].flatten(1)
+        if image.T.is_contiguous():
+            found[rows] = image.T[places].float()
+        else:
+            # Channel by channel through rising places is memory's own order, several times as fast as cell by cell.
+            found[rows] = image.gather(1, places.expand(len(image), -1)).T.contiguous().float()
+    return found
+
+
+def _by_image(cells_P: Tensor, shape: torch.Size) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """For each image: its index, the places h w of the cells that are in it, rising, and their positions in cells_P."""
+    size = shape[2] * shape[3]
+    rising, order = cells_P.sort()
+    count = torch.bincount(rising // max(size, 1), minlength=shape[0]).tolist()
+    for index, (numbers, rows) in enumerate(zip(torch.split(rising, count), torch.split(order, count), strict=True)):
+        yield index, numbers - index * size, rows
+
+
+def _finite_sums(representation: Tensor, labels_N: Tensor, num_classes: int) -> Tensor:
+    sums = sampling.class_sums(representation, labels_N, num_classes)
+    if torch.isfinite(sums).all():
+        return sums
+    if not all(bool(torch.isfinite(image).all()) for image in representation):
+        raise InvalidArgument("representation", "holds NaN or infinity.")
+    # Only the sums are too large. Similarities are cosines: the length of a mean does not matter.
+    return sampling.class_sums(representation / representation.abs().amax(), labels_N, num_classes)
 
 
 def _nothing(like: Tensor) -> Tensor:
@@ -161,6 +291,11 @@ def _check_contrast_arguments(representation: Tensor, label_map: Tensor, probabi
     if not probabilities.is_floating_point() or not probabilities.shape[1]:
         raise InvalidArgument("probabilities", f"has to be (B, C, h, w) float, not {_described(probabilities)}.")
     num_classes = probabilities.shape[1]
+    if num_classes > MAX_CLASSES:
+        raise InvalidArgument("probabilities", f"has {num_classes} classes; there can be {MAX_CLASSES}.")
+    devices = {representation.device, label_map.device, probabilities.device}
+    if len(devices) > 1:
+        raise InvalidArgument("representation, label_map, probabilities", "have to be on one device.")
     if not label_map.numel():
         return
     wrong = ((label_map < 0) | ((label_map >= num_classes) & (label_map != VOID) & (label_map != UNLABELLED))).any()
@@ -168,10 +303,6 @@ def _check_contrast_arguments(representation: Tensor, label_map: Tensor, probabi
         raise InvalidArgument(
             "label_map", f"holds a value that is no class of 0..{num_classes - 1}, nor {VOID} void, nor {UNLABELLED}."
         )
-    # A finite sum proves finite values; the slow look is needed only where a sum overflows.
-    flat = representation.detach()
-    if not torch.isfinite(flat.sum()) and not torch.isfinite(flat).all():
-        raise InvalidArgument("representation", "holds NaN or infinity.")
     tolerance = 1e-3 if probabilities.dtype in (torch.float32, torch.float64) else 2e-2
     off = (probabilities.detach().sum(1) - 1).abs().max()
     if not bool(off <= tolerance) or bool(probabilities.detach().amin() < -tolerance):
