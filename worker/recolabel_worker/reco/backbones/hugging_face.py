@@ -94,12 +94,10 @@ def build_hugging_face(model: str, *, pretrained: bool) -> HuggingFaceTrunk:
             source = {"revision": revision or "main", "trust_remote_code": False}
             configuration = transformers.AutoConfig.from_pretrained(name, **source)
             configuration.out_indices = _spread(len(configuration.stage_names) - 1)
+            trunk = transformers.AutoBackbone.from_config(configuration)
             if pretrained:
-                trunk = transformers.AutoBackbone.from_pretrained(
-                    name, config=configuration, use_safetensors=True, **source
-                )
-            else:
-                trunk = transformers.AutoBackbone.from_config(configuration)
+                # AutoBackbone.from_pretrained asks the hub for folders too; the class itself does not.
+                trunk = type(trunk).from_pretrained(name, config=configuration, use_safetensors=True, **source)
         return HuggingFaceTrunk(trunk, trunk.config)
     except InvalidArgument:
         raise
