@@ -1,7 +1,7 @@
-"""`python -m recolabel_worker` is the worker; with the name of a command it does that, without a server.
+"""`python -m recolabel_worker` is the worker; with the name of a command it does that, without a server:
 
-    predict      masks for a folder of pictures
-    simulate     mean IoU against clicks, with a simulated annotator
+* predict: masks for a folder of pictures
+* simulate: mean IoU against clicks, with a simulated annotator
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from importlib import import_module
 
 from recolabel_worker.settings import WorkerSettings, find_server
 
-_COMMANDS = ("predict", "simulate")
+_COMMANDS = ("predict", "simulate", "bench")
 """Each is a module with a `main(arguments) -> exit status` of its own."""
 
 _EXIT_SECONDS = 5.0

@@ -159,7 +159,8 @@ def _balanced(
     waiting: dict[int, list[Candidate]] = {}
     for candidate in propose_candidates(probabilities, count, spacing, excluded, generator=generator):
         waiting.setdefault(candidate.guess, []).append(candidate)
-    clicks, chosen = class_clicks_C.copy(), []
+    clicks = class_clicks_C.copy()
+    chosen: list[int] = []
     while waiting and len(chosen) < count:
         guess = min(waiting, key=lambda index: (clicks[index], waiting[index][0].margin))
         candidate = waiting[guess].pop(0)
