@@ -17,7 +17,7 @@ from safetensors import safe_open
 from recolabel.contract.model_versions import ARTIFACT_NAMES
 from recolabel_worker.drawing import label_map_of
 from recolabel_worker.model_files import ModelUnusable, code_version, load_model, write_model
-from recolabel_worker.reco import DeepLabV3Plus, predict
+from recolabel_worker.reco import DeepLabV3Plus, build_network, predict
 from recolabel_worker.standalone import network_source
 from tests.worker.exported_model import CLASSES, export, network_for_tests, noise
 
@@ -81,6 +81,27 @@ def test_the_short_script_gives_the_same_label_map_without_recolabel(
     assert len(np.unique(label_map)) > 1
 
 
+def test_the_short_script_loads_a_resnet_with_the_papers_heads(tmp_path: Path) -> None:
+    network = build_network(len(CLASSES), backbone="resnet50", decoder="paper", norm="batch", pretrained=False).eval()
+    torch.nn.init.normal_(network.correction.weight)
+    folder = export(tmp_path / "model", network)
+    Image.fromarray(noise(61, 47)).save(tmp_path / "picture.png")
+
+    subprocess.run(
+        [sys.executable, SCRIPT, folder, tmp_path / "picture.png", tmp_path / "mask.png"], check=True, timeout=120
+    )
+
+    with Image.open(tmp_path / "mask.png") as mask:
+        assert np.array_equal(np.array(mask), label_map_of(predict(network, noise(61, 47))))
+    assert torch.equal(predict(load_model(folder, CPU).network, noise(61, 47)), predict(network, noise(61, 47)))
+
+
+def test_files_of_a_version_from_before_backbones_could_be_chosen_load(copied: Path, network: DeepLabV3Plus) -> None:
+    change_config(copied, build=None)
+
+    assert torch.equal(predict(load_model(copied, CPU).network, noise(61, 47)), predict(network, noise(61, 47)))
+
+
 def test_the_short_script_is_short() -> None:
     lines = [line for line in SCRIPT.read_text().splitlines() if line.strip()]
 
@@ -119,6 +140,13 @@ def outdate_program(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"format_version": 99}))
 
 
+def change_config(folder: Path, **entries: object) -> None:
+    """Set entries of config.json; None takes one away."""
+    config = json.loads((folder / "config.json").read_text()) | entries
+    kept = {name: value for name, value in config.items() if value is not None}
+    (folder / "config.json").write_text(json.dumps(kept))
+
+
 def cut_weights(folder: Path) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
@@ -138,6 +166,9 @@ def drop_class(folder: Path) -> None:
         (lambda folder: (folder / "model.safetensors").unlink(), "cannot be read"),
         (cut_weights, "cannot be read"),
         (drop_class, "do not fit"),
+        (lambda folder: change_config(folder, build={"backbone": "hf:some/model"}), "hub"),
+        (lambda folder: change_config(folder, build={"weights": "/etc/passwd"}), "'weights'"),
+        (lambda folder: change_config(folder, build={"decoder": "heavy"}), "decoder"),
     ],
 )
 def test_a_folder_that_is_no_usable_model_is_refused_with_a_reason(copied: Path, spoil: object, said: str) -> None:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from recolabel_worker.reco import InvalidArgument, SparseImage, TrainConfig, build_network, export_state_dict
+from recolabel_worker.reco import (
+    DeepLabV3Plus,
+    InvalidArgument,
+    SparseImage,
+    TrainConfig,
+    build_network,
+    export_state_dict,
+)
+from recolabel_worker.reco.config import DECODERS, Decoder
 from recolabel_worker.reco.fast_head import fit_fast_head
 from recolabel_worker.reco.features import extract_features
 from recolabel_worker.reco.network import load_warm
@@ -42,6 +51,29 @@ def test_an_exported_network_has_no_trace_of_the_representation_head() -> None:
 
     assert "direct.weight" in exported
     assert not any("representation" in name for name in exported)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_an_exported_network_works_as_little_as_one_that_never_had_a_representation_head(decoder: Decoder) -> None:
+    trained = build_network(2, pretrained=False, decoder=decoder).eval()
+    exported = export_state_dict(trained)
+    lean = build_network(2, pretrained=False, decoder=decoder, for_training=False).eval()
+    lean.load_state_dict(exported)
+
+    assert {name: tensor.shape for name, tensor in exported.items()} == {
+        name: tensor.shape for name, tensor in lean.state_dict().items()
+    }
+    picture = torch.rand(1, 3, 32, 48) * 255
+    with torch.no_grad():
+        assert _operations(trained, picture) == _operations(lean, picture) > 0
+        assert torch.equal(trained(picture), lean(picture))
+
+
+def _operations(network: DeepLabV3Plus, picture: torch.Tensor) -> int:
+    """Multiplications and additions of an inference; where they are equal, so is the time."""
+    with FlopCounterMode(display=False) as counter:
+        network(picture)
+    return int(counter.get_total_flops())
 
 
 def test_a_warm_start_keeps_old_classes_where_they_now_stand() -> None:
