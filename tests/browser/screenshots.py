@@ -15,7 +15,7 @@ FOLDER = Path(os.environ.get("RECOLABEL_SCREENSHOTS", str(ROOT / "test-results" 
 
 
 def take(page: Page, name: str) -> None:
-    """Write NAME-WIDTH-THEME.png for each size and theme; ends at 1280x800, light.
+    """Write NAME-WIDTH-THEME.jpg for each size and theme; ends at 1280x800, light.
 
     Raises:
         AssertionError: the page is wider than its window.
@@ -28,4 +28,4 @@ def take(page: Page, name: str) -> None:
             page.wait_for_timeout(250)  # the stage draws on the next frames
             overflow = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
             assert overflow <= 0, f"{name} is {overflow} px wider than a window of {width}x{height}"
-            page.screenshot(path=FOLDER / f"{name}-{width}-{theme}.png")
+            page.screenshot(path=FOLDER / f"{name}-{width}-{theme}.jpg", type="jpeg", quality=88)
