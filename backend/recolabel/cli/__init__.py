@@ -30,6 +30,7 @@ app.command("import")(importing.import_)
 app.command("train")(training.train)
 app.command("predict", add_help_option=False, context_settings=training.HANDED_ON)(training.predict)
 app.command("simulate", add_help_option=False, context_settings=training.HANDED_ON)(training.simulate)
+app.command("bench", add_help_option=False, context_settings=training.HANDED_ON)(training.bench)
 app.command("export")(exporting.export)
 app.command("export-model")(exporting.export_model)
 

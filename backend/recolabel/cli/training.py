@@ -88,6 +88,11 @@ def simulate(context: typer.Context) -> None:
     _hand_on("simulate", context)
 
 
+def bench(context: typer.Context) -> None:
+    """How long the engine takes on this machine (loss | step | refine); needs no server."""
+    _hand_on("bench", context)
+
+
 def _hand_on(command: str, context: typer.Context) -> None:
     if importlib.util.find_spec("recolabel_worker") is None:
         raise WorkerMissing
