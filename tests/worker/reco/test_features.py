@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from recolabel_worker.reco import build_network
+from recolabel_worker.reco import InvalidArgument, build_network
 from recolabel_worker.reco.features import FeatureCache, Features, extract_features, grid_size
 
 
@@ -33,7 +34,7 @@ def test_features_made_in_tiles_are_those_of_the_whole_image() -> None:
 
 
 def test_the_cache_stays_below_its_bound_and_forgets_the_longest_unused(features: Features) -> None:
-    cache = FeatureCache(limit_bytes=2 * features.size_bytes)
+    cache = FeatureCache(limit_bytes=2 * features.packed().size_bytes)
     cache.put("a", features)
     cache.put("b", features)
     cache.get("a")
@@ -41,7 +42,7 @@ def test_the_cache_stays_below_its_bound_and_forgets_the_longest_unused(features
     cache.put("c", features)
 
     assert cache.get("b") is None
-    assert cache.get("a") is features
+    assert cache.get("a") is not None
     assert cache.held_bytes <= cache.limit_bytes
 
 
@@ -51,3 +52,35 @@ def test_features_larger_than_the_cache_are_not_kept(features: Features) -> None
     cache.put("a", features)
 
     assert len(cache) == cache.held_bytes == 0
+
+
+def test_kept_features_take_half_the_memory_and_lose_three_digits_at_most() -> None:
+    features = extract_features(build_network(2), np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))
+    cache = FeatureCache(limit_bytes=features.size_bytes)
+
+    cache.put("a", features)
+
+    kept = cache.get("a")
+    assert kept is not None
+    assert cache.held_bytes * 2 == features.size_bytes
+    for expected, found in zip(features.stages, kept.stages, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_numbers_beyond_half_precision_stay_finite() -> None:
+    stage = torch.full((1, 1, 2, 2), 1e6)
+
+    packed = Features((stage, stage, stage, -stage), None, (8, 8)).packed()
+
+    assert all(bool(kept.isfinite().all()) for kept in packed.stages)
+
+
+def test_features_come_back_from_the_tensors_of_a_file(features: Features) -> None:
+    packed = features.packed()
+
+    read = Features.from_tensors(packed.to_tensors())
+
+    assert read.size == features.size
+    assert all(torch.equal(a, b) for a, b in zip(read.stages, packed.stages, strict=True))
+    with pytest.raises(InvalidArgument, match="extract them again"):
+        Features.from_tensors({"stage_0": features.stages[0]})

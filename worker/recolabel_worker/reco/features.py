@@ -6,7 +6,7 @@ Letters: C classes, H W image pixels, h w cells at output stride 4 of the padded
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from recolabel_worker.reco.config import OUTPUT_STRIDE, SIDE_MULTIPLE
+from recolabel_worker.reco.config import OUTPUT_STRIDE, SIDE_MULTIPLE, InvalidArgument
 from recolabel_worker.reco.data import as_tensor
 from recolabel_worker.reco.network import DeepLabV3Plus, Stages
 
@@ -25,6 +25,7 @@ TILE_PX = 1024
 MARGIN_PX = 160
 """Border of a tile that is computed for its surroundings only and thrown away."""
 
+_HALF_MAX = float(torch.finfo(torch.float16).max)
 _STAGE_STRIDES = (4, 8, 16, 16)
 
 
@@ -41,6 +42,40 @@ class Features:
         """Memory held."""
         tensors = [*self.stages, *([] if self.correction is None else [self.correction])]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def packed(self) -> Features:
+        """The same in float16: half the memory, three digits. Numbers beyond its range become the nearest in it."""
+        return self._mapped(lambda tensor: tensor.clamp(-_HALF_MAX, _HALF_MAX).half())
+
+    def unpacked(self) -> Features:
+        """The same in float32, as the heads take them."""
+        return self._mapped(Tensor.float)
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Named tensors for a file; `from_tensors` reads them back."""
+        named = {f"stage_{number}": stage.contiguous() for number, stage in enumerate(self.stages)}
+        if self.correction is not None:
+            named["correction"] = self.correction.contiguous()
+        return {**named, "size": torch.tensor(self.size, dtype=torch.int64)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Features:
+        """Read what `to_tensors` gave.
+
+        Raises:
+            InvalidArgument: a tensor is missing.
+        """
+        try:
+            fine, middle, deep, deepest = (tensors[f"stage_{number}"] for number in range(4))
+            height, width = tensors["size"].tolist()
+        except (KeyError, ValueError) as error:
+            raise InvalidArgument("tensors", "are not features that were kept; extract them again.") from error
+        return cls((fine, middle, deep, deepest), tensors.get("correction"), (int(height), int(width)))
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Features:
+        fine, middle, deep, deepest = (change(stage) for stage in self.stages)
+        correction = None if self.correction is None else change(self.correction)
+        return Features((fine, middle, deep, deepest), correction, self.size)
 
 
 def padded_batch(image: Tensor | NDArray[np.uint8], device: torch.device) -> Tensor:
@@ -116,7 +151,7 @@ def spans(side: int, tile_px: int, margin_px: int) -> Iterator[tuple[int, int, i
 
 
 class FeatureCache:
-    """Features by key; the ones longest unused go when the memory bound is passed.
+    """Features by key, kept in float16; the ones longest unused go when the memory bound is passed.
 
     The caller's key names image *and* network: features of another network's weights are no use to anybody.
     """
@@ -138,11 +173,13 @@ class FeatureCache:
         """The features of `key`, now the most recently used, or None."""
         if key in self._kept:
             self._kept.move_to_end(key)
-        return self._kept.get(key)
+        features = self._kept.get(key)
+        return None if features is None else features.unpacked()
 
     def put(self, key: str, features: Features) -> None:
         """Keep features; one entry larger than the bound is not kept at all."""
         self.drop(key)
+        features = features.packed()
         if features.size_bytes > self.limit_bytes:
             return
         self._kept[key] = features
