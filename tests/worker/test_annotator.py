@@ -26,18 +26,16 @@ def choose(
     count: int,
     *,
     free: np.ndarray | None = None,
-    labelled: np.ndarray | None = None,
-    class_clicks: list[int] | None = None,
+    clicks: np.ndarray | None = None,
     seed: int = 0,
 ) -> list[tuple[int, int]]:
-    classes, height, width = probabilities.shape
+    _, height, width = probabilities.shape
     chosen = choose_pixels(
         strategy,
         probabilities,
         np.ones((height, width), bool) if free is None else free,
         count,
-        labelled=np.zeros((height, width), bool) if labelled is None else labelled,
-        class_clicks_C=np.array(class_clicks or [0] * classes),
+        clicks=np.full((height, width), 255, np.uint8) if clicks is None else clicks,
         rng=rng(seed),
     )
     return [(int(y), int(x)) for y, x in chosen]
@@ -156,17 +154,20 @@ def test_reco_asks_in_turn_about_the_classes_that_are_labelled_least() -> None:
     for index in range(3):
         probabilities[index, :, 30 * index : 30 * (index + 1)] = 0.8
 
-    chosen = choose("reco", probabilities, 3, class_clicks=[9, 5, 6])
+    clicks = np.full((60, 90), 255, np.uint8)
+    clicks[0, :9], clicks[0, 9:14], clicks[0, 14:20] = 0, 1, 2
+
+    chosen = choose("reco", probabilities, 3, clicks=clicks)
 
     assert sorted(x // 30 for _, x in chosen) == [1, 1, 2]
 
 
 def test_reco_keeps_its_distance_from_other_clicks() -> None:
     probabilities = torch.rand(2, 64, 64, generator=torch.Generator().manual_seed(3)).softmax(0)
-    labelled = np.zeros((64, 64), bool)
-    labelled[32, 32] = True
+    clicks = np.full((64, 64), 255, np.uint8)
+    clicks[32, 32] = 0
 
-    chosen = [(32, 32), *choose("reco", probabilities, 8, free=~labelled, labelled=labelled)]
+    chosen = [(32, 32), *choose("reco", probabilities, 8, free=clicks == 255, clicks=clicks)]
 
     distances = [max(abs(a[0] - b[0]), abs(a[1] - b[1])) for i, a in enumerate(chosen) for b in chosen[:i]]
     assert min(distances) >= 4  # a sixteenth of 64

@@ -7,7 +7,8 @@ Strategies. Each picks pixels of one image from a model's probabilities, among t
     margin            the smallest difference of the two largest probabilities
     entropy           the largest entropy of the probabilities
     pixelpick         at random among the 5 % with the smallest margin (Shin et al., ICCV workshops 2021)
-    reco              hard pixels of each predicted class, classes in turn, the least labelled first, with spacing
+    reco              hard pixels of each predicted class, classes in turn, the one with the fewest clicks in the image
+                      first, with spacing; as the app asks
 
 Coordinates are (y, x). Letters: C classes, H W image pixels, K pixels chosen.
 """
@@ -22,7 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from recolabel.formats.indexed_png import LabelMap
+from recolabel.formats.indexed_png import UNLABELLED, LabelMap
 from recolabel_worker.reco import Candidate, confidence_map, propose_candidates
 from recolabel_worker.reco.uncertainty import inner_mask, margin_map
 
@@ -78,8 +79,7 @@ def choose_pixels(
     free: Mask,
     count: int,
     *,
-    labelled: Mask,
-    class_clicks_C: npt.NDArray[np.int64],
+    clicks: LabelMap,
     rng: np.random.Generator,
 ) -> Pixels:
     """Choose up to `count` pixels of an image; fewer only when fewer are free.
@@ -87,8 +87,7 @@ def choose_pixels(
     Args:
         probabilities: (C, H, W) of the model so far; None for `random`, which looks at none.
         free: (H, W) bool, pixels that may be asked about.
-        labelled: (H, W) bool, pixels that have an answer already; not free.
-        class_clicks_C: (C,) answers so far, by class, in all images.
+        clicks: (H, W) uint8, the answers so far in this image, 255 elsewhere; none of them is free.
 
     Returns:
         (K, 2) int64 (y, x), all different.
@@ -100,7 +99,7 @@ def choose_pixels(
     else:
         assert probabilities is not None
         if strategy == "reco":
-            chosen = _balanced(probabilities, free, count, labelled, class_clicks_C, rng)
+            chosen = _balanced(probabilities, free, count, clicks, rng)
         else:
             chosen = _hardest(strategy, probabilities, places, count, rng)
     return np.stack(np.unravel_index(chosen, free.shape), axis=1).astype(np.int64)
@@ -143,30 +142,26 @@ def _hardest(
 
 
 def _balanced(
-    probabilities: Tensor,
-    free: Mask,
-    count: int,
-    labelled: Mask,
-    class_clicks_C: npt.NDArray[np.int64],
-    rng: np.random.Generator,
+    probabilities: Tensor, free: Mask, count: int, clicks: LabelMap, rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
     height, width = free.shape
     spacing = spacing_px(height, width)
     excluded = ~free
-    for y, x in np.argwhere(labelled):
+    for y, x in np.argwhere(clicks != UNLABELLED):
         excluded[max(0, y - spacing + 1) : y + spacing, max(0, x - spacing + 1) : x + spacing] = True
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     waiting: dict[int, list[Candidate]] = {}
     for candidate in propose_candidates(probabilities, count, spacing, excluded, generator=generator):
         waiting.setdefault(candidate.guess, []).append(candidate)
-    clicks = class_clicks_C.copy()
+    # In this image: counts over all images were no better up to 16 clicks an image, and worse at 20 (road scenes).
+    class_clicks = np.bincount(clicks[clicks < len(probabilities)], minlength=len(probabilities))
     chosen: list[int] = []
     while waiting and len(chosen) < count:
-        guess = min(waiting, key=lambda index: (clicks[index], waiting[index][0].margin))
+        guess = min(waiting, key=lambda index: (class_clicks[index], waiting[index][0].margin))
         candidate = waiting[guess].pop(0)
         if not waiting[guess]:
             del waiting[guess]
-        clicks[guess] += 1
+        class_clicks[guess] += 1
         chosen.append(candidate.y * width + candidate.x)
     rest = np.setdiff1d(np.flatnonzero(free), chosen)  # spacing left too few: anywhere then
     filled = rng.choice(rest, count - len(chosen), replace=False)

@@ -176,15 +176,14 @@ class _Clicks:
         count: int,
         rng: np.random.Generator,
     ) -> Pixels:
-        labelled: Mask = self.label_maps[index] != UNLABELLED
-        free = self.answerable[index] & ~labelled
+        clicks = self.label_maps[index]
+        free: Mask = self.answerable[index] & (clicks == UNLABELLED)
         return choose_pixels(
             strategy,
             probabilities,
             free,
             count,
-            labelled=labelled,
-            class_clicks_C=self.class_clicks,
+            clicks=clicks,
             rng=rng,
         )
 
