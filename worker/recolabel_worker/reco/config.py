@@ -112,6 +112,7 @@ class FastHeadConfig:
     weight_decay: float = 0.03  # L2 weight on standardised features; measured best at 100-500 clicks on road scenes
     balance: float = 1.0  # 0: every click counts the same, 1: every class counts the same
     max_iterations: int = 60  # L-BFGS steps; the fit stops earlier when it has converged
+    calibrate: bool = True  # divide logits by the temperature that suits labels left out of the fit, from 40 labels on
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class TrainConfig:
     hold_out: float = 0.1  # share of clicks kept from training to choose between teacher and fast head ...
     hold_out_from: int = 300  # ... once there are this many; below, each click is worth more in training
     backbone: str = "efficientnet-lite0"  # one of BACKBONES or "hf:MODEL"; paper: resnet101
-    decoder: Decoder = "light"  # "paper": its sizes, ten times the work
+    decoder: Decoder = "light"  # "paper": its head sizes, four times the work on lite0
     norm: Norm = "group"  # of decoder and heads; "batch", paper, wants batches of more than a few views
     train_batch_norm: bool = False  # True, paper: the backbone normalises by the batch; False: as it was pretrained
     fast_start: bool = True  # False, paper: begin at a random decoder, not at the fast head's solution
