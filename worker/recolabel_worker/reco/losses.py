@@ -117,19 +117,19 @@ def regional_contrast_loss(
     exactly 0 and still differentiable. Gradients flow through the queries only.
 
     Args:
-        representation: (B, D, h, w) float.
+        representation: (B, D, h, w) float of any precision and memory layout; only directions matter, not lengths.
         label_map: (B, h, w) int64: class index, UNLABELLED or VOID. Labelled pixels and pseudo-labels that passed
             delta_w; this function does not look at delta_w.
-        probabilities: (B, C, h, w) the student's softmax.
+        probabilities: (B, C, h, w) float, the student's softmax; no gradient flows into it.
         config: thresholds and numbers; the published ones when left out.
         generator: where chance comes from; may live on another device than the tensors.
 
     Returns:
-        0-dim float32, at least 0.
+        0-dim float32, at least 0. It can be differentiated once. Same generator state, same bits on the CPU.
 
     Raises:
-        InvalidArgument: shapes do not match, a class index is out of range, the representation is not finite, or
-            probabilities do not sum to 1. `argument` names the culprit.
+        InvalidArgument: shapes or devices do not match, a class index is out of range, the representation is not
+            finite, or probabilities do not sum to 1. `argument` names the culprit.
     """
     config = config or RecoConfig()
     _check_contrast_arguments(representation, label_map, probabilities)
