@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from recolabel_worker.reco import InvalidArgument, SparseImage, TrainConfig, build_network, confusion_matrix, mean_iou
-from recolabel_worker.reco.data import labels_of
-from recolabel_worker.reco.fast_head import class_weights, fit_fast_head, fit_on_features
-from recolabel_worker.reco.features import extract_features
+from recolabel_worker.reco.config import FastHeadConfig
+from recolabel_worker.reco.data import Labels, labels_of
+from recolabel_worker.reco.fast_head import FastHeadFitter, class_weights, fit_fast_head, fit_on_features
+from recolabel_worker.reco.features import Features, extract_features
+from recolabel_worker.reco.metrics import expected_calibration_error
+from recolabel_worker.reco.network import DeepLabV3Plus
 
-from .conftest import two_class_picture
+from .conftest import clicked, two_class_picture
 
 
 def test_six_clicks_find_the_disc_in_a_picture_nobody_clicked(pictures: list[SparseImage], tiny: TrainConfig) -> None:
@@ -73,3 +76,83 @@ def test_class_weights_balance_labels_and_leave_out_absent_classes() -> None:
 
     assert (weights * count).tolist() == [5.0, 5.0, 0.0]
     assert class_weights(count, 0.0).tolist() == [1.0, 1.0, 0.0]
+
+
+def test_clicks_that_come_one_image_at_a_time_give_the_head_of_one_fit(
+    pictures: list[SparseImage], tiny: TrainConfig
+) -> None:
+    network = build_network(2)
+    features = [extract_features(network, item.image) for item in pictures]
+    labels = [labels_of(item, 2) for item in pictures]
+    fitter = FastHeadFitter(network, tiny.fast_head)
+
+    for number, (item, given) in enumerate(zip(features, labels, strict=True)):
+        fitter.set_labels(str(number), item, given)
+        fitter.fit()
+
+    at_once = fit_on_features(network, features, labels, tiny.fast_head)
+    torch.testing.assert_close(
+        fitter.fit().probabilities(features[2]), at_once.probabilities(features[2]), atol=0.02, rtol=0
+    )
+
+
+def test_labels_that_were_taken_back_leave_no_trace(pictures: list[SparseImage], tiny: TrainConfig) -> None:
+    network = build_network(2)
+    first, second = (extract_features(network, item.image) for item in pictures[:2])
+    fitter = FastHeadFitter(network, tiny.fast_head)
+    fitter.set_labels("first", first, labels_of(pictures[0], 2))
+    labels_before = len(fitter)
+
+    fitter.set_labels("second", second, labels_of(pictures[1], 2))
+    fitter.forget("second")
+    fitter.forget("never there")
+
+    assert len(fitter) == labels_before
+    expected = fit_on_features(network, [first], [labels_of(pictures[0], 2)], tiny.fast_head)
+    assert torch.equal(fitter.fit().weight, expected.weight)
+
+
+def test_an_image_that_lost_its_last_label_leaves_nothing_to_fit(tiny: TrainConfig) -> None:
+    network = build_network(2, pretrained=False)
+    item = clicked(0)
+    features = extract_features(network, item.image)
+    fitter = FastHeadFitter(network, tiny.fast_head)
+    fitter.set_labels("a", features, labels_of(item, 2))
+
+    fitter.set_labels("a", features, labels_of(SparseImage(item.image), 2))
+
+    with pytest.raises(InvalidArgument, match="click at least one pixel"):
+        fitter.fit()
+
+
+def blurred_classes(network: DeepLabV3Plus, seed: int) -> tuple[Features, Labels]:
+    """Features in which three classes overlap so that nobody could tell them apart for sure, and 400 labels."""
+    rng = torch.Generator().manual_seed(seed)
+    truth = torch.randint(0, 3, (24, 24), generator=rng)
+    stages = []
+    for channels, side in zip((24, 40, 112, 320), (24, 12, 6, 6), strict=True):
+        stages.append(torch.randn(1, channels, side, side, generator=rng))
+    # The middle of a 3 x 3 mean holds a ninth of the signal, so it is made strong there.
+    for c in range(3):
+        stages[0][0, c] += 3.0 * (truth == c)
+    cells = torch.randperm(24 * 24, generator=rng)[:400]
+    places = torch.stack([cells // 24, cells % 24], 1) * 4
+    assert network.num_classes == 3
+    return Features((stages[0], stages[1], stages[2], stages[3]), None, (96, 96)), Labels(
+        places, truth.flatten()[cells]
+    )
+
+
+def test_calibration_brings_confidence_closer_to_the_share_that_is_right() -> None:
+    network = build_network(3, pretrained=False)
+    features, labels = zip(*(blurred_classes(network, seed) for seed in range(2)), strict=True)
+    unseen, truth = blurred_classes(network, 9)
+
+    def error(cfg: FastHeadConfig) -> float:
+        probabilities = fit_on_features(network, features, labels, cfg).probabilities(unseen)
+        return expected_calibration_error(probabilities[:, truth.places[:, 0], truth.places[:, 1]].T, truth.classes)
+
+    # With hardly any weight decay the fit is far too sure of itself.
+    plain, calibrated = (error(FastHeadConfig(weight_decay=1e-3, calibrate=wanted)) for wanted in (False, True))
+    assert plain > 0.1
+    assert calibrated < plain / 2

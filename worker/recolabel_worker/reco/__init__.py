@@ -20,7 +20,7 @@ no HTTP, no database, no job queue. One file for each part:
     train        TrainState, train_step, train
     predict      image -> probabilities, in tiles
     uncertainty  confidence map, candidate pixels
-    metrics      confusion matrix, IoU with interval
+    metrics      confusion matrix, IoU with interval, calibration error
     checkpoint   TrainState on disk
 """
 
@@ -36,9 +36,9 @@ from recolabel_worker.reco.config import (
     ViewConfig,
 )
 from recolabel_worker.reco.data import SparseImage
-from recolabel_worker.reco.fast_head import FastHead, fit_fast_head
+from recolabel_worker.reco.fast_head import FastHead, FastHeadFitter, fit_fast_head
 from recolabel_worker.reco.losses import regional_contrast_loss
-from recolabel_worker.reco.metrics import confusion_matrix, iou, mean_iou
+from recolabel_worker.reco.metrics import confusion_matrix, expected_calibration_error, iou, mean_iou
 from recolabel_worker.reco.network import DeepLabV3Plus, build_network, export_state_dict
 from recolabel_worker.reco.predict import predict
 from recolabel_worker.reco.train import (
@@ -61,6 +61,7 @@ __all__ = [
     "DeepLabV3Plus",
     "FastHead",
     "FastHeadConfig",
+    "FastHeadFitter",
     "InvalidArgument",
     "Losses",
     "Method",
@@ -75,6 +76,7 @@ __all__ = [
     "confidence_map",
     "confusion_matrix",
     "create_state",
+    "expected_calibration_error",
     "export_state_dict",
     "fit_fast_head",
     "iou",

@@ -111,8 +111,8 @@ class FastHeadConfig:
 
     weight_decay: float = 0.03  # L2 weight on standardised features; measured best at 100-500 clicks on road scenes
     balance: float = 1.0  # 0: every click counts the same, 1: every class counts the same
-    max_iterations: int = 60  # L-BFGS steps; the fit stops earlier when it has converged
-    calibrate: bool = True  # divide logits by the temperature that suits labels left out of the fit, from 40 labels on
+    max_iterations: int = 30  # L-BFGS steps; 60 gave the same accuracy on road scenes in twice the time
+    calibrate: bool = True  # divide logits by the temperature that suits labels left out of the fit, from 200 labels
 
 
 @dataclass(frozen=True)
