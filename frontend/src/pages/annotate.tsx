@@ -1,4 +1,4 @@
-import { useSignalEffect } from '@preact/signals'
+import { untracked, useSignalEffect } from '@preact/signals'
 import { useEffect, useState } from 'preact/hooks'
 import type { ClassOrVoid, Id } from '../api/types'
 import { type CommandId, classPlace } from '../keys/commands'
@@ -21,7 +21,7 @@ import {
   undo,
 } from '../state/annotation'
 import { expectMoreNeighbours, forgetNeighbours, loadNeighbours, neighbourOf, setLabelCount } from '../state/imageList'
-import { go } from '../state/location'
+import { go, place } from '../state/location'
 import { watchMaps } from '../state/maps'
 import { notify } from '../state/notices'
 import { prefer, preferences } from '../state/preferences'
@@ -30,6 +30,7 @@ import {
   forgetAhead,
   forgetAllQuestions,
   leaveQuestions,
+  leaveUnlessAbout,
   nextQuestion,
   previousQuestion,
   question,
@@ -84,6 +85,12 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
   }, [projectId])
 
   useSignalEffect(() => {
+    // The address and not the image drawn for it: a quick hand may be two images further by now.
+    const opened = place.value
+    if (opened.page === 'annotate') untracked(() => leaveUnlessAbout(opened.imageId))
+  })
+
+  useSignalEffect(() => {
     const open = image.value
     if (open === null) return
     document.title = `${open.name} - ReCoLabel`
@@ -97,13 +104,10 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
   const showNextImage = async (step: 1 | -1) => {
     const next = await neighbourOf(imageId, step)
     if (next === null) return
-    leaveQuestions()
     go({ page: 'annotate', projectId, imageId: next.image_id })
   }
   const follow = (asked: { image_id: Id } | null) => {
-    if (asked !== null && asked.image_id !== image.peek()?.image_id) {
-      go({ page: 'annotate', projectId, imageId: asked.image_id })
-    }
+    if (asked !== null) go({ page: 'annotate', projectId, imageId: asked.image_id })
   }
   const askNext = () => void nextQuestion(projectId, imageId).then(follow)
   const answer = (classUid: ClassOrVoid) => {

@@ -17,6 +17,8 @@ let queue: Question[] = []
 let shown: Question[] = []
 const settledIds = new Set<Id>()
 let fetching: Promise<string | null> | null = null
+/** How often the questions were left: who waits for one may have left them in the meantime. */
+let leavings = 0
 
 /** Questions that are neither answered, skipped nor shown already. */
 export function stillOpen(list: readonly Question[], settled: ReadonlySet<Id>): Question[] {
@@ -25,11 +27,13 @@ export function stillOpen(list: readonly Question[], settled: ReadonlySet<Id>): 
 
 /** Show the next question; says so when there is none. `imageId`: questions of this image come first. */
 export async function nextQuestion(projectId: Id, imageId: Id | null): Promise<Question | null> {
+  const leavingsBefore = leavings
   isAsking.value = true
   try {
     queue = stillOpen(queue, settledIds).filter((one) => one.question_id !== question.value?.question_id)
     let note: string | null = null
     if (queue.length === 0) note = await fetchAhead(projectId, imageId)
+    if (leavings !== leavingsBefore) return null
     const next = queue.shift() ?? null
     if (next === null) {
       question.value = null
@@ -64,8 +68,14 @@ export function previousQuestion(): Question | null {
 }
 
 export function leaveQuestions(): void {
+  leavings += 1
   question.value = null
   questionNumber.value = 0
+}
+
+/** Another image was opened: only a question about that one goes on, because it was the question that opened it. */
+export function leaveUnlessAbout(imageId: Id): void {
+  if (question.value?.image_id !== imageId) leaveQuestions()
 }
 
 /** A new map makes the guesses fetched ahead old; the one on screen stays. */

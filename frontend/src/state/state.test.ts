@@ -1,10 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import type { Job, Question, StoredEvent } from '../api/types'
+import type { Job, StoredEvent } from '../api/types'
 import { mergeStored } from './annotation'
 import { type Place, pathOf, placeOf } from './location'
 import { DEFAULTS, readPreferences } from './preferences'
 import { mergeJob } from './project'
-import { stillOpen } from './questions'
 
 describe('addresses', () => {
   const places: [string, Place][] = [
@@ -62,10 +61,4 @@ test('events that are fetched and acknowledged stand once, in the order of the l
   const row = (seq: number) => ({ seq }) as StoredEvent
 
   expect(mergeStored([row(5), row(7)], [row(6), row(7)]).map((one) => one.seq)).toEqual([5, 6, 7])
-})
-
-test('an answered or skipped question is not asked again', () => {
-  const asked = (id: string) => ({ question_id: id }) as Question
-
-  expect(stillOpen([asked('a'), asked('b')], new Set(['a']))).toEqual([asked('b')])
 })
