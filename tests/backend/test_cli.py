@@ -268,6 +268,38 @@ def test_labels_go_out_and_come_back_into_another_project(
     assert (there["b.png"] == 1).sum() == 1
 
 
+def test_labels_of_no_image_here_change_nothing_not_even_the_classes(
+    server: Server, project_name: str, pictures: Path, tmp_path: Path
+) -> None:
+    # Given labels of two classes, and a project with other pictures
+    masks = mask_folder(tmp_path / "masks", a=[[0, 1]])
+    run_cli("project", "create", project_name, "--classes", "road,car", data=server.data)
+    run_cli("import", project_name, str(pictures), "--masks", str(masks), data=server.data)
+    with server.client() as client:
+        click_on(client, project_name, "a.jpg")
+        click_on(client, project_name, "b.png")
+    run_cli("export", project_name, "--format", "jsonl", "--out", str(tmp_path), data=server.data)
+    other, labels = f"{project_name}-other", str(tmp_path / "labels.jsonl")
+    run_cli("project", "create", other, "--classes", "tree", data=server.data)
+
+    # When the labels are imported without their pictures, and then with one that has a click on road only
+    nothing = run_cli("import", other, "--labels", labels, data=server.data)
+    (tmp_path / "one").mkdir()
+    (pictures / "b.png").rename(tmp_path / "one" / "b.png")
+    some = run_cli("import", other, str(tmp_path / "one"), "--labels", labels, "--json", data=server.data)
+
+    # I expect each reason once, and no class but that of the label that was taken
+    assert nothing.returncode == 1
+    assert nothing.stderr.splitlines() == [
+        "recolabel: 2 lines: no image has the pixels of a.jpg",
+        "recolabel: line 4: no image has the pixels of b.png",
+        "recolabel: Nothing was imported.",
+    ]
+    answer = json.loads(some.stdout)
+    assert answer["labels"]["counts"] == {"refused": 2, "stored": 1}
+    assert [c["name"] for c in answer["project"]["classes"]] == ["tree", "road"]
+
+
 def click_on(client: Client, project_name: str, image_name: str) -> None:
     project = next(p for p in client.projects() if p.name == project_name)
     image = next(i for i in client.all_images(project.project_id) if i.name == image_name)

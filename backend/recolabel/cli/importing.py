@@ -29,6 +29,8 @@ _T = TypeVar("_T")
 
 _BATCH_EVENTS = 256
 _BATCH_BYTES = 8 * 1024 * 1024
+_TAKEN = ("stored", "duplicate")
+_LISTED_REASONS = 20
 _BUSY_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -43,6 +45,18 @@ class FileVerdict:
     reason: str | None = None
 
 
+@dataclass(frozen=True)
+class LabelProblem:
+    """Why one line of a label file was not taken."""
+
+    where: str
+    reason: str
+    """A sentence without a capital, so that it can follow `where` or a number of lines."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
 @dataclass
 class Report:
     """What an import did."""
@@ -50,7 +64,13 @@ class Report:
     images: list[FileVerdict] = field(default_factory=list)
     masks: list[FileVerdict] = field(default_factory=list)
     labels: Counter[str] = field(default_factory=Counter)
-    label_problems: list[str] = field(default_factory=list)
+    label_problems: list[LabelProblem] = field(default_factory=list)
+
+    @property
+    def taken(self) -> int:
+        """How much is in the project now, from this import or from an earlier one."""
+        files = sum(verdict.verdict in _TAKEN for verdict in [*self.images, *self.masks])
+        return files + sum(self.labels[fate] for fate in _TAKEN)
 
     @property
     def refused(self) -> int:
@@ -254,30 +274,69 @@ def new_event_id() -> str:
 def import_labels(client: Client, project: Project, file: Path, report: Report) -> None:
     """Append the events of a `labels.jsonl` to the log of a project, with ids of their own.
 
-    Classes that the project lacks are added; those that were retired where the file comes from are retired again.
+    Classes that the project lacks are added where a line that is taken names them: a class added for nothing would
+    shift the meaning of mask values. Those that were retired where the file comes from are retired again. The file is
+    read twice, so that a wrong line is found before anything is changed.
     """
+    from recolabel.contract.projects import ClassPatch
     from recolabel.formats import jsonl
 
-    with file.open(encoding="utf-8") as lines:
-        try:
+    images = _ImagesByPixels(client.all_images(project.project_id))
+    try:
+        with file.open(encoding="utf-8") as lines:
             header, exported = jsonl.read_lines(lines)
-            class_uids, to_retire = _classes_for(client, project, header)
-            events = _bound(client, project, exported, class_uids, report)
+            needed = _classes_needed(project, header, exported, images)
+        class_uids, to_retire = _classes_for(client, project, header, needed)
+        with file.open(encoding="utf-8") as lines:
+            _, exported = jsonl.read_lines(lines)
+            events = _bound(project, exported, class_uids, images, report)
             for batch in _batches(events):
                 for event, ack in zip(batch, _append(client, project, batch), strict=True):
                     report.labels[ack.fate.value] += 1
                     if ack.reason:
-                        report.label_problems.append(f"{event.kind} {event.event_id}: {ack.reason}")
-        except UnicodeDecodeError as error:
-            raise BadArgument(f"{file} is not a text file in UTF-8.") from error
-    from recolabel.contract.projects import ClassPatch
-
+                        report.label_problems.append(LabelProblem(f"{event.kind} {event.event_id}", ack.reason))
+    except UnicodeDecodeError as error:
+        raise BadArgument(f"{file} is not a text file in UTF-8.") from error
     for class_uid in to_retire:
         client.patch_class(project.project_id, class_uid, ClassPatch(retired=True))
 
 
-def _classes_for(client: Client, project: Project, header: Header) -> tuple[dict[str, str], list[str]]:
-    """Class name -> class_uid, and the added classes that have to be retired at the end."""
+class _ImagesByPixels:
+    """Which image of a project a line of a label file means: one with its pixels, best of the same name."""
+
+    def __init__(self, images: Iterable[ImageInfo]) -> None:
+        self._by_content: dict[str, str] = {}
+        self._by_both: dict[tuple[str, str], str] = {}
+        for image in images:
+            self._by_content.setdefault(image.sha256, image.image_id)
+            self._by_both[image.name, image.sha256] = image.image_id
+
+    def id_for(self, event: ExportedEvent) -> str | None:
+        """The image's id; None when the project has no image with these pixels."""
+        content = event.image_sha256
+        return self._by_both.get((event.image, content)) or self._by_content.get(content)
+
+
+def _classes_needed(
+    project: Project, header: Header, exported: Iterable[ExportedEvent], images: _ImagesByPixels
+) -> set[str]:
+    """Names of the classes in the lines that will be taken. Raises BadArgument for a line that cannot be read."""
+    from recolabel.formats import jsonl
+
+    stand_ins = {exported_class.name: str(uuid.uuid4()) for exported_class in header.classes}
+    needed: set[str] = set()
+    for event in exported:
+        image_id = images.id_for(event)
+        if image_id is not None:
+            jsonl.bind(event, project_id=project.project_id, image_id=image_id, class_uids=stand_ins)
+            needed |= jsonl.class_names_in(event.fields)
+    return needed
+
+
+def _classes_for(
+    client: Client, project: Project, header: Header, needed: set[str]
+) -> tuple[dict[str, str], list[str]]:
+    """Class name -> class_uid of the needed ones, and the added classes that have to be retired at the end."""
     from recolabel.contract.projects import NewLabelClass
 
     present = {c.name.casefold(): c.class_uid for c in project.classes}
@@ -285,6 +344,8 @@ def _classes_for(client: Client, project: Project, header: Header) -> tuple[dict
     class_uids: dict[str, str] = {}
     to_retire: list[str] = []
     for exported in header.classes:
+        if exported.name not in needed:
+            continue
         class_uid = present.get(exported.name.casefold())
         if class_uid is None:
             key = None if exported.key in keys else exported.key
@@ -299,27 +360,24 @@ def _classes_for(client: Client, project: Project, header: Header) -> tuple[dict
 
 
 def _bound(
-    client: Client, project: Project, exported: Iterable[ExportedEvent], class_uids: dict[str, str], report: Report
+    project: Project,
+    exported: Iterable[ExportedEvent],
+    class_uids: dict[str, str],
+    images: _ImagesByPixels,
+    report: Report,
 ) -> Iterator[LabelEvent]:
     from recolabel.formats import jsonl
 
-    by_content: dict[str, str] = {}
-    by_both: dict[tuple[str, str], str] = {}
-    for image in client.all_images(project.project_id):
-        by_content.setdefault(image.sha256, image.image_id)
-        by_both[image.name, image.sha256] = image.image_id
     for event in exported:
-        content = event.image_sha256
-        image_id = by_both.get((event.image, content)) or by_content.get(content)
+        image_id = images.id_for(event)
         if image_id is not None:
             yield jsonl.bind(event, project_id=project.project_id, image_id=image_id, class_uids=class_uids)
         elif event.image_replaced:
             report.labels["of_replaced_images"] += 1  # they held no longer where they come from
         else:
             report.labels["refused"] += 1
-            report.label_problems.append(
-                f"Line {event.line}: the project has no image with the pixels of {event.image}."
-            )
+            reason = f"no image has the pixels of {event.image}"
+            report.label_problems.append(LabelProblem(f"line {event.line}", reason))
 
 
 def _batches(events: Iterable[LabelEvent]) -> Iterator[list[LabelEvent]]:
@@ -360,7 +418,7 @@ def _as_json(project: Project, report: Report) -> dict[str, object]:
         "project": plain(project),
         "images": [vars(verdict) for verdict in report.images],
         "masks": [vars(verdict) for verdict in report.masks],
-        "labels": {"counts": dict(report.labels), "problems": report.label_problems},
+        "labels": {"counts": dict(report.labels), "problems": [str(p) for p in report.label_problems]},
         "refused": report.refused,
     }
 
@@ -372,9 +430,18 @@ def _summarise(report: Report) -> None:
             say(f"{what}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
     if report.labels:
         say("labels: " + ", ".join(f"{count} {fate.replace('_', ' ')}" for fate, count in report.labels.items()))
-    for problem in report.label_problems[:20]:
-        remark(f"recolabel: {problem}")
-    if len(report.label_problems) > 20:
-        remark(f"recolabel: and {len(report.label_problems) - 20} more; --json lists them all")
-    if report.refused:
+    _list_problems(report.label_problems)
+    if not report.taken:
+        remark("recolabel: Nothing was imported.")
+    elif report.refused:
         remark(f"recolabel: {report.refused} could not be taken, the others are in the project")
+
+
+def _list_problems(problems: Sequence[LabelProblem]) -> None:
+    """Each reason once, with how many lines it holds for."""
+    counts = Counter(problem.reason for problem in problems)
+    first = {problem.reason: problem for problem in reversed(problems)}
+    for reason, count in list(counts.items())[:_LISTED_REASONS]:
+        remark(f"recolabel: {count} lines: {reason}" if count > 1 else f"recolabel: {first[reason]}")
+    if len(counts) > _LISTED_REASONS:
+        remark(f"recolabel: and {len(counts) - _LISTED_REASONS} more reasons; --json lists every line")

@@ -164,6 +164,12 @@ def bind(exported: ExportedEvent, *, project_id: str, image_id: str, class_uids:
         raise BadArgument(f"Line {exported.line} of the label file is no label event: {error} is missing.") from error
 
 
+def class_names_in(fields: Mapping[str, Any]) -> set[str]:
+    """The classes that an event line names, in the event itself and in a mask's parts."""
+    names = {fields["class"]} if fields.get("class") is not None else set()
+    return names.union(*(class_names_in(part) for part in fields.get("classes", ())))
+
+
 def new_id(project_id: str, old_id: str) -> str:
     """The id in a project of something that had another id where it was exported; always the same one."""
     return str(uuid.uuid5(uuid.UUID(project_id), old_id))
