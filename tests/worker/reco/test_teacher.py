@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from recolabel_worker.reco.teacher import copy_as_teacher, ema_decay, follow
+from recolabel_worker.reco.teacher import copy_as_teacher, ema_decay, follow, longest_memory
 
 
 def test_a_decay_of_zero_copies_the_student() -> None:
@@ -41,3 +41,17 @@ def test_a_teacher_gets_no_gradient_and_stays_in_eval_mode() -> None:
 @pytest.mark.parametrize(("step", "expected"), [(0, 0.0), (1, 0.5), (9, 0.9), (99, 0.99), (10_000, 0.99)])
 def test_the_decay_grows_to_its_bound(step: int, expected: float) -> None:
     assert ema_decay(step, 0.99) == pytest.approx(expected)
+
+
+MEMORIES = [
+    (0, 0.0, "a run without steps"),
+    (4, 0.0, "too short to average over anything"),
+    (60, 0.9, "the app's run: ten steps"),
+    (300, 0.98, "fifty steps"),
+    (40_000, 0.99, "the paper's run keeps the paper's bound"),
+]
+
+
+@pytest.mark.parametrize(("steps", "expected", "remark"), MEMORIES)
+def test_a_short_run_has_a_teacher_with_a_short_memory(steps: int, expected: float, remark: str) -> None:
+    assert longest_memory(steps, 0.99) == pytest.approx(expected), remark

@@ -27,7 +27,7 @@ from recolabel_worker.reco import (
 from recolabel_worker.reco.config import UNLABELLED, VOID
 from recolabel_worker.reco.train import pseudo_labels
 
-from .conftest import two_class_picture
+from .conftest import clicked, two_class_picture
 
 
 def bits(state: TrainState) -> dict[str, torch.Tensor]:
@@ -43,15 +43,20 @@ def score(network: torch.nn.Module) -> float:
     return mean_iou(confusion)
 
 
-def test_training_learns_a_generated_picture(pictures: list[SparseImage], tiny: TrainConfig) -> None:
-    cfg = replace(tiny, steps=12, head_lr=1e-3, direct_lr=1e-4, backbone_lr=5e-5)
-    state = create_state(cfg, pictures)
+def test_training_climbs_above_the_fast_head_on_generated_pictures(tiny: TrainConfig) -> None:
+    """From one click a class, on average over three seeds: what a single short run finds depends on its dice."""
+    pictures = [clicked(0, 1), clicked(1, 1), SparseImage(two_class_picture(2)[0])]
+    gains, contrast_falls = [], []
+    for seed in (4, 5, 6):
+        state = create_state(replace(tiny, steps=16, seed=seed), pictures)
+        reports = list(train(state))
+        assert [report.step for report in reports] == list(range(1, 17))
+        gains.append(score(state.teacher) - score(state.start))
+        contrast = [report.losses.contrast or 0.0 for report in reports]
+        contrast_falls.append(sum(contrast[:3]) - sum(contrast[-3:]))
 
-    reports = list(train(state))
-
-    assert [report.step for report in reports] == list(range(1, 13))
-    assert score(state.teacher) > score(state.start) + 0.03
-    assert sum(r.losses.contrast or 0 for r in reports[-3:]) < sum(r.losses.contrast or 0 for r in reports[:3])
+    assert np.mean(gains) > 0.05, gains
+    assert np.mean(contrast_falls) > 0.0, contrast_falls
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -16,6 +16,14 @@ def ema_decay(step: int, bound: float) -> float:
     return min(1.0 - 1.0 / (step + 1), bound)
 
 
+def longest_memory(steps: int, most: float) -> float:
+    """Upper bound of the decay in a run of `steps`: the teacher averages over a sixth of the run, `most` at most.
+
+    With the paper's 0.99 a run of 60 steps ends with the average of all its students, which lags behind the last ones.
+    """
+    return max(0.0, min(most, 1.0 - 6.0 / max(steps, 1)))
+
+
 def copy_as_teacher(student: Network) -> Network:
     """A copy in eval mode that no gradient reaches."""
     return copy.deepcopy(student).eval().requires_grad_(False)

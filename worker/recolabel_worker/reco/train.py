@@ -23,7 +23,7 @@ from recolabel_worker.reco.mixing import Mixable, mix
 from recolabel_worker.reco.network import DeepLabV3Plus, build_network, load_warm
 from recolabel_worker.reco.predict import predict
 from recolabel_worker.reco.schedule import polynomial, warm_up
-from recolabel_worker.reco.teacher import copy_as_teacher, ema_decay, follow
+from recolabel_worker.reco.teacher import copy_as_teacher, ema_decay, follow, longest_memory
 from recolabel_worker.reco.views import colour_and_blur, draw_geometry, take_view
 
 
@@ -238,7 +238,7 @@ def train_step(state: TrainState) -> Losses:
         total=float(main.detach()) + (0.0 if contrast is None else cfg.contrast_weight * float(contrast.detach())),
     )
     _apply_gradients(state, main, contrast, losses)
-    follow(state.teacher, state.student, ema_decay(state.step, cfg.ema_decay))
+    follow(state.teacher, state.student, ema_decay(state.step, longest_memory(cfg.steps, cfg.ema_decay)))
     state.step += 1
     return losses
 
