@@ -221,6 +221,22 @@ def test_masks_become_labels_and_leave_again_as_the_same_masks(
     assert (tmp_path / "out" / "classes.txt").read_text() == "road\ncar\n"
 
 
+def test_an_export_says_how_many_images_have_no_mask(
+    server: Server, project_name: str, pictures: Path, tmp_path: Path
+) -> None:
+    masks = mask_folder(tmp_path / "masks", a=[[0, 1]])
+    run_cli("project", "create", project_name, "--classes", "road,car", data=server.data)
+    run_cli("import", project_name, str(pictures), "--masks", str(masks), data=server.data)
+
+    out = str(tmp_path / "out")
+    told = run_cli("export", project_name, "--out", out, data=server.data)
+    answer = json.loads(run_cli("export", project_name, "--out", out, "--json", data=server.data).stdout)
+
+    assert told.returncode == 0
+    assert told.stdout == f"1 masks of 3 images in {out}; 2 have no prediction yet, and no labels.\n"
+    assert {name: answer[name] for name in ("images", "masks", "missing")} == {"images": 3, "masks": 1, "missing": 2}
+
+
 def test_masks_that_do_not_fit_are_refused_and_change_nothing(
     server: Server, project_name: str, pictures: Path, tmp_path: Path
 ) -> None:

@@ -15,6 +15,12 @@ from recolabel.errors import BadArgument, ModelVersionNotFound
 
 FORMATS = ("indexed-png", "jsonl")
 CONTENTS = ("predictions", "labels", "merged")
+MASK_FOLDER = "masks/"
+_WITHOUT = {
+    "predictions": "have no prediction yet",
+    "labels": "have no labels yet",
+    "merged": "have no prediction yet, and no labels",
+}
 LABEL_FILE = "labels.jsonl"
 
 
@@ -42,11 +48,14 @@ def export(
         client.export(project.project_id, format=format_, content=content, target=received)
         folder = made_folder(out)
         if format_ == "jsonl":
-            files = [_move(received, folder / LABEL_FILE)]
-        else:
-            with zipfile.ZipFile(received) as archive:
-                files = [Path(archive.extract(entry, folder)) for entry in archive.infolist()]
-    _answer(as_json, project.name, folder, files)
+            _answer(as_json, f"the labels of {project.name}", folder, [_move(received, folder / LABEL_FILE)])
+            return
+        with zipfile.ZipFile(received) as archive:
+            files = [Path(archive.extract(entry, folder)) for entry in archive.infolist()]
+            masks = sum(entry.filename.startswith(MASK_FOLDER) for entry in archive.infolist())
+        # Asked again: pictures may have come in while the masks were made.
+        images = max(client.project(project.project_id).image_count, masks)
+    _answer_with_masks(as_json, folder, files, masks, images, _WITHOUT[content])
 
 
 def export_model(
@@ -91,8 +100,22 @@ def _move(source: Path, target: Path) -> Path:
     return target
 
 
+def _answer_with_masks(
+    as_json: bool, folder: Path, files: list[Path], masks: int, images: int, missing_words: str
+) -> None:
+    missing = images - masks
+    if as_json:
+        document(_facts(folder, files) | {"images": images, "masks": masks, "missing": missing})
+        return
+    say(f"{masks} masks of {images} images in {folder}" + (f"; {missing} {missing_words}." if missing else "."))
+
+
+def _facts(folder: Path, files: list[Path]) -> dict[str, object]:
+    return {"folder": str(folder.absolute()), "files": [str(file.relative_to(folder)) for file in files]}
+
+
 def _answer(as_json: bool, what: str, folder: Path, files: list[Path]) -> None:
     if as_json:
-        document({"folder": str(folder.absolute()), "files": [str(file.relative_to(folder)) for file in files]})
+        document(_facts(folder, files))
     else:
-        say(f"Exported {what}: {len(files)} files in {folder}.")
+        say(f"Exported {what}: {len(files)} {'file' if len(files) == 1 else 'files'} in {folder}.")
