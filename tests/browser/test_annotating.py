@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from recolabel.contract.labels import ClickEvent
 from recolabel.contract.projects import ClassPatch, NewLabelClass, NewProject
 from recolabel.demo import make_demo
 from tests.browser.driver import Driver
@@ -25,6 +26,9 @@ COUNT_BLANK_FRAMES = """() => {
   }
   requestAnimationFrame(look)
 }"""
+
+# The stage says where the image lies after each frame.
+NEXT_FRAME = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 @pytest.fixture
@@ -70,6 +74,45 @@ def test_after_a_mouse_click_on_a_button_keys_go_to_the_picture(server: Server, 
     expect(page.get_by_test_id("stage")).to_be_focused()
     page.keyboard.press("Enter")  # without a model there is no guess to accept, and the button must not ask again
     expect(page.get_by_test_id("question")).to_have_attribute("data-question-id", asked or "")
+
+
+def test_a_hand_on_the_filmstrip_closes_the_question(server: Server, page: Page) -> None:
+    driver = open_first(server, page)
+    page.keyboard.press("n")
+    driver.see("question")
+    asked_about = driver.image_id
+
+    page.locator(".filmstrip-link:not([aria-current])").last.click()
+
+    page.wait_for_url(lambda url: not url.endswith(asked_about))
+    driver.wait_for_picture()
+    expect(page.get_by_test_id("question")).to_have_count(0)
+
+
+def test_a_digit_answers_and_the_clicks_after_it_say_the_same_class(server: Server, page: Page) -> None:
+    # Given a question that the second digit answers, and the next one on screen
+    driver, client = open_first(server, page), server.client()
+    [project] = client.projects()
+    page.keyboard.press("n")
+    driver.see("question")
+    first = page.get_by_test_id("question").get_attribute("data-question-id")
+    page.keyboard.press("2")
+    expect(page.get_by_test_id("question")).not_to_have_attribute("data-question-id", first or "")
+    driver.wait_for_picture()
+
+    # When I click elsewhere, and then press the first digit and click again
+    page.keyboard.press("Home")
+    page.evaluate(NEXT_FRAME)
+    page.mouse.click(*driver.screen_point(3, 3))
+    expect(page.get_by_test_id("question")).to_have_count(0)
+    driver.click_pixel(0, 5, 5)
+    driver.wait_until_saved()
+
+    # I expect one answer and two clicks, each with the class whose digit came before
+    events = [stored.event for stored in client.label_log(project.project_id)]
+    said = [(event.class_uid, event.question_id is not None) for event in events if isinstance(event, ClickEvent)]
+    meadow, water = (label_class.class_uid for label_class in project.classes)
+    assert said == [(water, True), (water, False), (meadow, False)]
 
 
 def test_a_click_of_a_retired_class_is_kept_and_shown_with_its_reason(server: Server, page: Page) -> None:

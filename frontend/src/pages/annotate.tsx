@@ -124,7 +124,8 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
     const classUid = classes.peek()[place]?.class_uid
     if (classUid === undefined) return
     if (question.peek() !== null) answer(classUid)
-    else chooseClass(classUid)
+    // An answer chooses as well: a click after it says what the hand said last.
+    chooseClass(classUid)
   }
   const acceptPrediction = () => {
     const pixel = pointer.peek()

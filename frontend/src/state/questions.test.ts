@@ -1,6 +1,14 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import type { Question } from '../api/types'
-import { forgetAllQuestions, leaveQuestions, leaveUnlessAbout, nextQuestion, question, stillOpen } from './questions'
+import type { Pixel, Question } from '../api/types'
+import {
+  forgetAllQuestions,
+  leaveQuestions,
+  leaveUnlessAbout,
+  leaveUnlessAsked,
+  nextQuestion,
+  question,
+  stillOpen,
+} from './questions'
 
 const asked = (id: string, imageId = 'meadow') => ({ question_id: id, image_id: imageId }) as Question
 
@@ -23,6 +31,19 @@ test.each([
   question.value = asked('a', 'meadow')
 
   leaveUnlessAbout(imageId)
+
+  expect(question.value !== null).toBe(stays)
+})
+
+test.each<[string, Pixel | null, boolean, string]>([
+  ['meadow', { x: 3, y: 4 }, true, 'the asked pixel itself'],
+  ['meadow', { x: 4, y: 4 }, false, 'a pixel beside it'],
+  ['lake', { x: 3, y: 4 }, false, 'the same place of another image'],
+  ['meadow', null, false, 'a brush stroke'],
+])('a question about the meadow, after a gesture at %s %j, stays: %s (%s)', (imageId, pixel, stays, _remark) => {
+  question.value = { ...asked('a', 'meadow'), pixel: { x: 3, y: 4 } }
+
+  leaveUnlessAsked(imageId, pixel)
 
   expect(question.value !== null).toBe(stays)
 })

@@ -2,7 +2,7 @@
 
 import { signal } from '@preact/signals'
 import { questions as questionApi } from '../api/client'
-import type { Id, Question } from '../api/types'
+import type { Id, Pixel, Question } from '../api/types'
 import { notify, report } from './notices'
 
 export const question = signal<Question | null>(null)
@@ -76,6 +76,14 @@ export function leaveQuestions(): void {
 /** Another image was opened: only a question about that one goes on, because it was the question that opened it. */
 export function leaveUnlessAbout(imageId: Id): void {
   if (question.value?.image_id !== imageId) leaveQuestions()
+}
+
+/** Something was drawn: on another pixel than the asked one it ends the questions, so that digits choose classes again. */
+export function leaveUnlessAsked(imageId: Id | null, pixel: Pixel | null): void {
+  const asked = question.value
+  const isAsked =
+    asked !== null && asked.image_id === imageId && asked.pixel.x === pixel?.x && asked.pixel.y === pixel.y
+  if (!isAsked) leaveQuestions()
 }
 
 /** A new map makes the guesses fetched ahead old; the one on screen stays. */

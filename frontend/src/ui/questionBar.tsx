@@ -1,4 +1,4 @@
-import { colourOfClass, nameOfClass } from '../state/project'
+import { classes, colourOfClass, nameOfClass } from '../state/project'
 import { isAsking, question, questionNumber } from '../state/questions'
 import { percent } from './format'
 import { CloseIcon } from './icons'
@@ -40,6 +40,9 @@ export function QuestionBar({ onAccept, onVoid, onNext, onLeave }: QuestionBarPr
             </>
           )}
         </span>
+        <span class="hint small cut" data-testid="question-keys">
+          {digitsOf(classes.value.length)} answers, Esc stops
+        </span>
       </div>
       <div class="question-actions">
         {asked.guess !== null && (
@@ -64,4 +67,10 @@ export function QuestionBar({ onAccept, onVoid, onNext, onLeave }: QuestionBarPr
       </div>
     </section>
   )
+}
+
+/** The digit keys of so many classes; 0 is the tenth. */
+function digitsOf(count: number): string {
+  if (count === 1) return '1'
+  return count < 10 ? `1-${count}` : '1-9 or 0'
 }

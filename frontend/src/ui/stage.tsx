@@ -21,7 +21,7 @@ import {
 import { overlay } from '../state/maps'
 import { preferences } from '../state/preferences'
 import { classesByUid, colourOfClass } from '../state/project'
-import { question } from '../state/questions'
+import { leaveUnlessAsked, question } from '../state/questions'
 import {
   changeOpacity,
   editor,
@@ -113,6 +113,9 @@ function mount(element: HTMLElement): () => void {
 
 function take(gesture: Gesture): void {
   const classUid = activeClass.peek()
+  if (gesture.kind !== 'pick') {
+    leaveUnlessAsked(image.peek()?.image_id ?? null, gesture.kind === 'click' ? gesture.pixel : null)
+  }
   if (gesture.kind === 'stroke') {
     for (const piece of strokePieces(gesture.points, gesture.radius)) stroke(piece, gesture.radius)
   } else if (gesture.kind === 'erase') {

@@ -95,6 +95,13 @@ describe('the question', () => {
     expect(screen.getByText('Nobody looked at this image yet.')).toBeTruthy()
   })
 
+  test('says which digits answer, and how to stop', () => {
+    question.value = asked
+    show()
+
+    expect(screen.getByTestId('question-keys').textContent).toMatch(/^1-2 answers, Esc stops/)
+  })
+
   test('its buttons accept and skip', () => {
     question.value = asked
     const heard = show()
