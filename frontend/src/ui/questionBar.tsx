@@ -41,7 +41,7 @@ export function QuestionBar({ onAccept, onVoid, onNext, onLeave }: QuestionBarPr
           )}
         </span>
         <span class="hint small cut" data-testid="question-keys">
-          {digitsOf(classes.value.length)} answers, Esc stops
+          {digitsOf(classes.value.length)} answers, Esc stops, hold <kbd>`</kbd> to see the bare image
         </span>
       </div>
       <div class="question-actions">
