@@ -166,7 +166,11 @@ class Jobs:
     # --- for workers ------------------------------------------------------------------------------------------
 
     def claim(self, claim: Claim, now: datetime) -> Lease | None:
-        """Give the asking worker a queued job: the one it names, or the oldest, trainings first. None: there is none.
+        """Give the asking worker the oldest queued job of all projects. None: there is none, or the one it was rung
+        for waits no longer.
+
+        First come, first served: a training does not overtake the drawing of another project. That of its own project
+        it has ended already when it was made.
 
         Raises:
             ContractMismatch: worker and server speak different versions of the contract.
@@ -177,9 +181,12 @@ class Jobs:
                 "upgrade the older of the two."
             )
         statement = select(schema.job.c.job_id).where(schema.job.c.state == JobState.QUEUED)
-        if claim.job_id is not None:
-            statement = statement.where(schema.job.c.job_id == claim.job_id)
-        statement = statement.order_by(schema.job.c.kind == JobKind.PREDICT, schema.job.c.number).limit(1)
+        if claim.job_id is not None:  # a bell must not let its job overtake one that waits for longer
+            rung_for = select(schema.job.c.number).where(
+                schema.job.c.job_id == claim.job_id, schema.job.c.state == JobState.QUEUED
+            )
+            statement = statement.where(schema.job.c.number <= rung_for.scalar_subquery())
+        statement = statement.order_by(schema.job.c.number).limit(1)
         with self._database.reading() as connection:  # idle workers ask all the time and must not cost a write
             if connection.execute(statement).scalar() is None:
                 return None
@@ -364,7 +371,7 @@ class Jobs:
         return self._database.write(work)
 
     def sweep(self, now: datetime) -> builtins.list[str]:
-        """Take jobs back from workers that fell silent; return the queued jobs to ring for, trainings first.
+        """Take jobs back from workers that fell silent; return the queued jobs to ring for, oldest first.
 
         Also deletes files that no row names any more, now and then.
         """
@@ -386,7 +393,7 @@ class Jobs:
                 connection.execute(
                     select(schema.job.c.job_id)
                     .where(schema.job.c.state == JobState.QUEUED)
-                    .order_by(schema.job.c.kind == JobKind.PREDICT, schema.job.c.number)
+                    .order_by(schema.job.c.number)
                 ).scalars()
             )
 

@@ -254,6 +254,19 @@ def test_publishing_queues_the_drawing_and_a_new_training_gives_it_up(street: St
     assert street.claim(clock.now).job.kind == JobKind.TRAIN
 
 
+def test_a_training_does_not_overtake_the_older_drawing_of_another_project(street: Street, clock: Clock) -> None:
+    other = Street(street.store, "Other street")
+    street.publish(street.claim_started(clock))
+    training = other.start()
+    [drawing, _] = waiting = street.store.jobs.sweep(clock.now)
+
+    claimed = [street.claim(clock.now, rung_for).job for rung_for in (training.job_id, None)]
+
+    assert waiting == [job.job_id for job in claimed] == [drawing, training.job_id]
+    assert [job.kind for job in claimed] == [JobKind.PREDICT, JobKind.TRAIN]
+    assert claimed[0].project_id == street.project_id
+
+
 def test_a_job_sees_the_labels_and_classes_of_its_own_moment(street: Street, clock: Clock) -> None:
     lease = street.claim_started(clock)
     jobs, job_id = street.store.jobs, lease.job.job_id
