@@ -1,4 +1,3 @@
-import type { Job } from '../api/types'
 import {
   classCounts,
   classes,
@@ -12,8 +11,9 @@ import {
   training,
 } from '../state/project'
 import { newestSeq } from '../state/sync'
-import { duration, plural } from './format'
+import { plural } from './format'
 import { CheckIcon, PlayIcon, RingIcon, StopIcon } from './icons'
+import { JobProgress } from './jobProgress'
 
 /** Train and stop, how far it is, and what the model still needs. */
 export function ModelPanel() {
@@ -77,74 +77,6 @@ export function ModelPanel() {
   )
 }
 
-/** The worker's stages in words for people who have never trained a network. */
-const STAGES: Readonly<Record<string, string>> = {
-  '': 'preparing',
-  'fitting the fast head': 'taking a first look',
-  'choosing and publishing': 'choosing the best and saving it',
-  drawing: 'drawing predictions',
-}
-
-function JobProgress({ job }: { job: Job }) {
-  const { done, total, stage, losses, eta_seconds } = job.progress
-  const isMeasured = total > 0 && done > 0
-  const unit = job.kind === 'train' ? 'step' : 'image'
-  const state = job.state === 'queued' ? 'waiting for its turn' : (STAGES[stage] ?? stage)
-  return (
-    <div class="stack" data-testid="progress" data-kind={job.kind} data-done={done} data-total={total}>
-      <div class="row between">
-        <span class="cut" title={state}>
-          {state}
-        </span>
-        {eta_seconds != null && <span class="faint number">{duration(eta_seconds)} left</span>}
-      </div>
-      <div
-        class={isMeasured ? 'bar' : 'bar busy'}
-        role="progressbar"
-        aria-label={job.kind === 'train' ? 'Training' : 'Predicting'}
-        aria-valuemin={0}
-        aria-valuemax={total}
-        aria-valuenow={isMeasured ? done : undefined}
-      >
-        <div style={isMeasured ? { width: `${Math.min(100, (100 * done) / total)}%` } : {}} />
-      </div>
-      <div class="row between faint small number">
-        <span>{isMeasured ? `${unit} ${done.toLocaleString('en')} of ${total.toLocaleString('en')}` : ''}</span>
-        {job.attempt > 1 && <span>attempt {job.attempt}</span>}
-      </div>
-      {job.kind === 'train' && losses != null && (
-        <div>
-          <p class="faint small">Losses: how far off it still is, less is better</p>
-          <dl class="losses number">
-            <Loss name="labels" value={losses.supervised} meaning="On the pixels that you have labelled" />
-            <Loss
-              name="own guesses"
-              value={losses.pseudo}
-              meaning="On unlabelled images, against its own sure guesses"
-            />
-            <Loss name="contrast" value={losses.contrast} meaning="How well it keeps the classes apart (ReCo)" />
-          </dl>
-        </div>
-      )}
-    </div>
-  )
-}
-
-interface LossProps {
-  name: string
-  value: number | null | undefined
-  meaning: string
-}
-
-function Loss({ name, value, meaning }: LossProps) {
-  return (
-    <div title={meaning}>
-      <dt>{name}</dt>
-      <dd>{value == null ? '–' : value.toFixed(3)}</dd>
-    </div>
-  )
-}
-
 /** How the last training ended. */
 function LastWord() {
   const last = lastTraining.value
@@ -176,7 +108,7 @@ function Checklist() {
   return (
     <div class="stack" data-testid="checklist">
       <p class="hint small">
-        Click one pixel of each class you see: {done} of {all.length} done. Training needs two classes or more.
+        {done} of {all.length} classes have a label. {whenItStarts(all.length)} Not in this image? F shows the next.
       </p>
       <ul class="checklist">
         {all.slice(0, SHOWN).map((one) => (
@@ -191,4 +123,15 @@ function Checklist() {
       </ul>
     </div>
   )
+}
+
+/** What starts the next training, while some of so many classes have no label. */
+function whenItStarts(classCount: number): string {
+  if (training.value !== null) return 'The model learns the others once they have one.'
+  const isFirst = modelVersions.value.length === 0
+  const isAutomatic = project.value?.settings.auto_train ?? true
+  if (isFirst && isAutomatic) {
+    return `Training starts by itself once all ${classCount} classes have a label; T starts it now (two classes suffice).`
+  }
+  return 'T starts a training (two classes suffice).'
 }

@@ -22,7 +22,11 @@ export function OverlayPanel() {
           {overlaySource.value ?? <span class="faint">no prediction for this image yet</span>}
         </span>
         {isStale.value && (
-          <span class="badge warn" title="Newer labels exist than this prediction has learned from" data-testid="stale">
+          <span
+            class="badge warn"
+            title="Drawn before your newest labels; the next training uses them. Shift+T, then T trains again now."
+            data-testid="stale"
+          >
             stale
           </span>
         )}
