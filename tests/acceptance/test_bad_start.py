@@ -32,6 +32,18 @@ def test_a_second_server_on_the_same_folder_is_refused(start_server: StartServer
     assert first.client().is_ready()
 
 
+def test_up_beside_a_running_server_leads_to_it(start_server: StartServer, tmp_path: Path) -> None:
+    first = start_server("serve", data=tmp_path / "data")
+
+    again = run_cli("up", "--no-browser", data=first.data)
+    elsewhere = run_cli("up", "--no-browser", "--port", "0", data=first.data)
+
+    assert (again.returncode, again.stdout) == (0, f"ReCoLabel runs already: {first.address}\n")
+    assert elsewhere.returncode == 1
+    assert "Another server works in this data folder" in elsewhere.stderr
+    assert first.client().is_ready()
+
+
 def test_a_data_folder_of_a_newer_version_is_left_alone(start_server: StartServer, tmp_path: Path) -> None:
     # Given a data folder whose database says that it comes from the future
     data = tmp_path / "data"

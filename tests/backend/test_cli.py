@@ -384,14 +384,15 @@ def test_up_makes_the_demo_once_and_ends_everything_that_it_started(start_server
     with server.client() as client:
         project = demo_project(client)
     started = set(descendants(server.process.pid))
+    wait_for(lambda: "The demo project is ready." in server.lines, seconds=30, what="the word that the demo is ready")
 
     # When it is stopped and started again
     assert server.stop() == 0
-    alive = [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    wait_for(lambda: not [pid for pid in started if runs(pid)], seconds=5, what="the end of what it started")
     again = start_server("up", "--demo")
 
-    # I expect that nothing was left running, and the same one project
-    assert alive == []
+    # I expect that nothing was left running (above), how to end it was said, and the same one project
+    assert "Ctrl-C stops it; nothing is lost." in server.lines
     assert (project.image_count, len(project.classes)) == (24, 5)
     with again.client() as client:
         assert [p.project_id for p in client.projects()] == [project.project_id]

@@ -12,21 +12,31 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 
 from recolabel.cli.options import Data, Json, Url
 from recolabel.cli.output import document, remark, say
-from recolabel.errors import BadArgument, DataFolderInUse, PortInUse, RecolabelError, UnsafeBind, WorkerMissing
+from recolabel.errors import (
+    BadArgument,
+    DataFolderInUse,
+    PortInUse,
+    RecolabelError,
+    ServerUnreachable,
+    UnsafeBind,
+    WorkerMissing,
+)
 
 if TYPE_CHECKING:
     from recolabel.api.server import Server
+    from recolabel.contract.projects import Project
     from recolabel.settings import Settings
-    from recolabel.store import Store
 
 Port = Annotated[
     int | None, typer.Option("--port", min=0, max=65_535, help="Port; 0 takes any free one.", show_default="8737")
@@ -34,6 +44,9 @@ Port = Annotated[
 Host = Annotated[
     str | None, typer.Option("--host", help="Address of this machine to listen on.", show_default="127.0.0.1")
 ]
+
+_STARTING_SECONDS = 10.0
+"""So long a server that was started a moment ago may take until it answers."""
 
 
 def up(
@@ -44,8 +57,16 @@ def up(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the browser.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Start everything: server, broker and worker. Prints the address when ready; Ctrl-C ends it."""
-    _run(_settings(data, port, host), beside=True, demo=demo, browser=not no_browser, as_json=as_json)
+    """Start everything: server, broker and worker. Prints the address when ready; Ctrl-C ends it.
+
+    Where a server works in the data folder already, its address is printed, and that is all.
+    """
+    settings = _settings(data, port, host)
+    try:
+        _run(settings, beside=True, demo=demo, browser=not no_browser, as_json=as_json)
+    except DataFolderInUse:
+        if not _show_running(settings, port, demo=demo, browser=not no_browser, as_json=as_json):
+            raise
 
 
 def serve(
@@ -109,7 +130,7 @@ def _run(settings: Settings, *, beside: bool, demo: bool, browser: bool, as_json
         from recolabel.store import open_store
 
         store = stack.enter_context(open_store(settings))
-        painter = stack.enter_context(_demo_painter(store)) if demo else None
+        painter = stack.enter_context(_demo_painter(store.projects.list())) if demo else None
 
         from recolabel.api.app import create_app
         from recolabel.embedded import Embedded
@@ -130,6 +151,39 @@ def _run(settings: Settings, *, beside: bool, demo: bool, browser: bool, as_json
         if not server.started:
             raise RecolabelError("The server could not start; the log above says why.")
     _leave_now()
+
+
+def _show_running(settings: Settings, port: int | None, *, demo: bool, browser: bool, as_json: bool) -> bool:
+    """Lead to the server that works in the data folder; False when none answers there, or not on the wanted port."""
+    from recolabel.client import Client
+
+    deadline = time.monotonic() + _STARTING_SECONDS
+    while True:  # it holds the folder before it listens
+        with contextlib.suppress(ServerUnreachable), Client.from_data_dir(settings.data) as client:
+            if client.is_ready():
+                break
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    if port is not None and port != urlsplit(client.url).port:
+        return False
+    token = settings.token_file.read_text(encoding="ascii").strip()
+    address = f"{client.url}/?token={token}"
+    _tell_address("ReCoLabel runs already", settings, client.url, address, as_json=as_json)
+    if browser:
+        _open_browser(address)
+    if demo:
+        with Client(client.url, token) as client, _demo_painter(client.projects()) as painter:
+            if painter is not None:
+                _import_demo(painter, client.url, token)
+    return True
+
+
+def _tell_address(what: str, settings: Settings, url: str, address: str, *, as_json: bool) -> None:
+    if as_json:
+        document({"url": url, "address": address, "data": str(settings.data.absolute())})
+    else:
+        say(f"{what}: {address}")
 
 
 def _leave_now() -> NoReturn:
@@ -257,17 +311,14 @@ class _Ready:
         self._attempt(self._leave_address)
         if self._ending.is_set():
             return
-        if self._as_json:
-            document({"url": self._url, "address": address, "data": str(self._settings.data.absolute())})
-        else:
-            say(f"ReCoLabel is ready: {address}")
+        _tell_address("ReCoLabel is ready", self._settings, self._url, address, as_json=self._as_json)
+        remark("Ctrl-C stops it; nothing is lost.")
         if self.afterwards is not None:
             self.afterwards()
         if self._browser:
             _open_browser(address)
         # Last, so that the first page does not wait for it: whoever looks sees the pictures come in.
         if self._painter is not None:
-            remark("Making the demo project ...")
             self._attempt(lambda: _import_demo(self._painter, self._url, self._token))
 
     def _attempt(self, act: Callable[[], None]) -> None:
@@ -299,14 +350,14 @@ def _open_browser(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _demo_painter(store: Store) -> Iterator[subprocess.Popen[bytes] | None]:
+def _demo_painter(projects: Iterable[Project]) -> Iterator[subprocess.Popen[bytes] | None]:
     """Paint the demo pictures beside the start of the server; None when the project is there already.
 
     A project without a label and with too few images comes from a start that was interrupted: it is filled up.
     """
     from recolabel.demo import COUNT, PROJECT_NAME
 
-    for project in store.projects.list():
+    for project in projects:
         if project.name == PROJECT_NAME and (project.label_count or project.image_count >= COUNT):
             yield None
             return
@@ -330,6 +381,7 @@ def _import_demo(painter: subprocess.Popen[bytes] | None, url: str, token: str) 
 
     assert painter is not None
     assert isinstance(painter.args, list)
+    remark("Making the demo project ...")
     folder = Path(str(painter.args[-1]))
     if painter.wait() != 0:
         raise RecolabelError("The demo pictures could not be made.")
@@ -338,3 +390,4 @@ def _import_demo(painter: subprocess.Popen[bytes] | None, url: str, token: str) 
         made = [project for project in client.projects() if project.name == PROJECT_NAME]
         project = made[0] if made else client.create_project(NewProject(name=PROJECT_NAME, classes=classes))
         import_images(client, project, folder / "images", Report())
+    remark("The demo project is ready.")
