@@ -197,6 +197,27 @@ def test_bad_files_are_refused_one_by_one_and_the_others_are_imported(
     assert answer["project"]["image_count"] == 4
 
 
+def test_files_beside_the_pictures_are_ignored_and_fail_nothing(
+    server: Server, project_name: str, pictures: Path
+) -> None:
+    (pictures / "notes.txt").write_text("no picture")
+    (pictures / "day 1" / "Table.CSV").touch()
+    run_cli("project", "create", project_name, "--classes", "road,car", data=server.data)
+
+    told = run_cli("import", project_name, str(pictures), data=server.data)
+    answer = json.loads(run_cli("import", project_name, str(pictures), "--json", data=server.data).stdout)
+    (pictures / "moving.gif").write_bytes(b"GIF89a")
+    unread = run_cli("import", project_name, str(pictures), data=server.data)
+
+    assert told.returncode == 0
+    assert "ignored    notes.txt  Its ending is not that of a picture." in told.stdout.splitlines()
+    assert "images: 3 stored, 2 ignored" in told.stdout
+    assert (answer["refused"], answer["project"]["image_count"]) == (0, 3)
+    assert [v["file"] for v in answer["images"] if v["verdict"] == "ignored"] == ["day 1/Table.CSV", "notes.txt"]
+    assert unread.returncode == 1
+    assert "refused    moving.gif" in unread.stdout
+
+
 def test_masks_become_labels_and_leave_again_as_the_same_masks(
     server: Server, project_name: str, pictures: Path, tmp_path: Path
 ) -> None:

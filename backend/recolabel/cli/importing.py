@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import time
 import uuid
 from collections import Counter
@@ -40,7 +41,7 @@ class FileVerdict:
 
     file: str
     verdict: str
-    """stored, duplicate or refused."""
+    """stored, duplicate, refused, ignored (no picture, or the mask of no image) or empty (a mask of nothing)."""
     code: str | None = None
     reason: str | None = None
 
@@ -155,10 +156,23 @@ def import_images(
         raise BadArgument(f"There are no files in {folder}.")
     images: dict[str, ImageInfo] = {}
     for file in files:
-        verdict = _upload(client, project, file, images)
+        verdict = (
+            _upload(client, project, file, images)
+            if _may_be_image(file)
+            else FileVerdict(file.name, "ignored", None, "Its ending is not that of a picture.")
+        )
         report.images.append(verdict)
         tell(verdict)
     return images
+
+
+def _may_be_image(file: FoundFile) -> bool:
+    """Whether a person would call it a picture; one of a kind that we do not read is still to be refused aloud."""
+    from recolabel.imaging import IMAGE_ENDINGS
+
+    ending = file.path.suffix.lower()
+    kind = mimetypes.guess_type(f"x{ending}")[0] or ""
+    return not ending or ending in IMAGE_ENDINGS or kind.startswith("image/")
 
 
 def _upload(client: Client, project: Project, file: FoundFile, images: dict[str, ImageInfo]) -> FileVerdict:
