@@ -1,9 +1,9 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { images as imageApi } from '../api/client'
 import type { Id, ImageInfo } from '../api/types'
-import { imageList, isListLoaded, loadFirstImages, loadMoreImages } from '../state/imageList'
+import { imageList, isListLoaded, loadFirstImages, loadMoreImages, watchImages } from '../state/imageList'
 import { report } from '../state/notices'
-import { project, whenHinted } from '../state/project'
+import { project } from '../state/project'
 import { isUploading } from '../state/uploads'
 import { Banner } from '../ui/banner'
 import { DropZone } from '../ui/dropZone'
@@ -14,24 +14,10 @@ import { UploadPanel } from '../ui/uploadPanel'
 
 /** The images of a project. */
 export function ImagesPage({ projectId }: { projectId: Id }) {
-  useEffect(() => {
-    void loadFirstImages(projectId)
-    // Every stored file gives a hint; many at once are one refresh.
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const refreshSoon = () => {
-      timer ??= setTimeout(() => {
-        timer = undefined
-        void loadFirstImages(projectId)
-      }, 400)
-    }
-    const stop = whenHinted((hint) => {
-      if (hint.kind === 'images' || hint.kind === 'labels' || hint.kind === 'version') refreshSoon()
-    }, refreshSoon)
-    return () => {
-      clearTimeout(timer)
-      stop()
-    }
-  }, [projectId])
+  useEffect(
+    () => watchImages(projectId, (kind) => kind === 'images' || kind === 'labels' || kind === 'version'),
+    [projectId],
+  )
 
   const { images, total } = imageList.value
   const [first] = images

@@ -1,23 +1,22 @@
 import { useEffect } from 'preact/hooks'
 import { modelVersions as versionApi } from '../api/client'
 import type { Id, ModelVersion } from '../api/types'
-import { imageList, loadFirstImages } from '../state/imageList'
-import { modelVersions, project } from '../state/project'
+import { imageList, watchImages } from '../state/imageList'
+import { modelVersions, project, training } from '../state/project'
 import { newestSeq } from '../state/sync'
 import { Banner } from '../ui/banner'
 import { ExportPanel } from '../ui/exportPanel'
 import { dateTime, duration, fileSize, percent, plural } from '../ui/format'
 import { Header } from '../ui/header'
 import { DownloadIcon, ModelIcon } from '../ui/icons'
+import { JobProgress } from '../ui/jobProgress'
 
 const METHODS = { supervised: 'labels only', cutout: 'CutOut', cutmix: 'CutMix', classmix: 'ClassMix' }
 const CANDIDATES: Readonly<Record<string, string>> = { deep: 'trained network', 'fast head': 'quick fit' }
 
 /** The model versions of a project and everything that can be taken away. */
 export function ModelsPage({ projectId }: { projectId: Id }) {
-  useEffect(() => {
-    void loadFirstImages(projectId)
-  }, [projectId])
+  useEffect(() => watchImages(projectId, (kind) => kind === 'images' || kind === 'map'), [projectId])
   const [first] = imageList.value.images
   const versions = modelVersions.value
   return (
@@ -38,16 +37,7 @@ export function ModelsPage({ projectId }: { projectId: Id }) {
           </div>
           <div class="split">
             <div>
-              {versions.length === 0 && (
-                <div class="card empty">
-                  <ModelIcon />
-                  <h2>No model version yet</h2>
-                  <p class="hint">
-                    Click a few pixels of at least two classes on the Annotate page, then press Train. The first version
-                    appears here when the training is over.
-                  </p>
-                </div>
-              )}
+              {versions.length === 0 && <NoVersion />}
               {versions.map((version) => (
                 <Version key={version.version} version={version} />
               ))}
@@ -60,11 +50,38 @@ export function ModelsPage({ projectId }: { projectId: Id }) {
   )
 }
 
+function NoVersion() {
+  const active = training.value
+  return (
+    <div class="card empty" data-testid="no-version">
+      <ModelIcon />
+      {active === null ? (
+        <>
+          <h2>No model version yet</h2>
+          <p class="hint">
+            Click a few pixels of at least two classes on the Annotate page, then press Train. The first version appears
+            here when the training is over.
+          </p>
+        </>
+      ) : (
+        <>
+          <h2>{active.state === 'queued' ? 'A training waits' : 'A training runs'}</h2>
+          <div class="job">
+            <JobProgress job={active} />
+          </div>
+          <p class="hint">The first version appears here when it is over.</p>
+        </>
+      )}
+    </div>
+  )
+}
+
 /** Name, value, and what it means. */
 type Fact = readonly [string, string, string]
 
 function Version({ version }: { version: ModelVersion }) {
   const { metrics, spec } = version
+  const files = Object.entries(version.artifacts)
   const isCurrent = version.label_seq >= newestSeq.value
   const facts: Fact[] = [
     ['labels', version.label_count.toLocaleString('en'), 'Labels that this version has learned from'],
@@ -121,7 +138,7 @@ function Version({ version }: { version: ModelVersion }) {
         ))}
       </dl>
       <div class="chips">
-        {Object.entries(version.artifacts).map(([name, bytes]) => (
+        {files.map(([name, bytes]) => (
           <a
             key={name}
             class="button"
@@ -135,6 +152,10 @@ function Version({ version }: { version: ModelVersion }) {
           </a>
         ))}
       </div>
+      <p class="hint small">
+        Download all {files.length === 4 ? 'four' : files.length} into one folder, or use{' '}
+        <code>recolabel export-model</code>.
+      </p>
     </article>
   )
 }

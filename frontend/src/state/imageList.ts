@@ -3,8 +3,9 @@
 import { signal } from '@preact/signals'
 import { images as imageApi } from '../api/client'
 import { isGone } from '../api/problems'
-import type { Id, ImageInfo } from '../api/types'
+import type { Hint, Id, ImageInfo } from '../api/types'
 import { report } from './notices'
+import { whenHinted } from './project'
 
 export interface ImageList {
   images: readonly ImageInfo[]
@@ -37,6 +38,27 @@ export async function loadFirstImages(projectId: Id): Promise<void> {
   } catch (error) {
     // A project that is gone has a page that says so.
     if (!isGone(error)) report(error)
+  }
+}
+
+const REFRESH_MS = 400
+
+/** Load the first images and keep them fresh until the returned function is called; many hints at once ask once. */
+export function watchImages(projectId: Id, matters: (kind: Hint['kind']) => boolean): () => void {
+  void loadFirstImages(projectId)
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const refreshSoon = () => {
+    timer ??= setTimeout(() => {
+      timer = undefined
+      void loadFirstImages(projectId)
+    }, REFRESH_MS)
+  }
+  const stop = whenHinted((hint) => {
+    if (matters(hint.kind)) refreshSoon()
+  }, refreshSoon)
+  return () => {
+    clearTimeout(timer)
+    stop()
   }
 }
 

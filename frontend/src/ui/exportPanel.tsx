@@ -1,13 +1,16 @@
+import type { ComponentChildren } from 'preact'
 import { projects as projectApi } from '../api/client'
 import type { Id } from '../api/types'
-import { project } from '../state/project'
+import { type Predicted, predictedOf } from '../state/predictions'
+import { predicting, project, training } from '../state/project'
 import { unsentCount } from '../state/sync'
 import { plural } from './format'
 import { DownloadIcon } from './icons'
 
 /** Takes masks and labels out of the project. */
 export function ExportPanel({ projectId }: { projectId: Id }) {
-  const hasModel = project.value?.newest_version != null
+  const predicted = predictedOf(projectId)
+  const obstacle = whyNoPredictions(predicted)
   return (
     <aside class="card side-card" aria-label="Export">
       <h2>Export</h2>
@@ -17,45 +20,36 @@ export function ExportPanel({ projectId }: { projectId: Id }) {
       </p>
       <div class="stack">
         <div data-testid="export-masks">
-          <a
-            class="button primary wide"
-            data-testid="export-masks-merged"
-            href={projectApi.exportAddress(projectId, 'indexed-png', 'merged')}
-            download
+          <Download
+            name="export-masks-merged"
+            address={projectApi.exportAddress(projectId, 'indexed-png', 'merged')}
+            isPrimary
+            obstacle={obstacle}
           >
-            <DownloadIcon />
             Masks: predictions + labels
-          </a>
+          </Download>
         </div>
-        <a
-          class="button"
-          data-testid="export-masks-predictions"
-          href={projectApi.exportAddress(projectId, 'indexed-png', 'predictions')}
-          download
+        <Download
+          name="export-masks-predictions"
+          address={projectApi.exportAddress(projectId, 'indexed-png', 'predictions')}
+          obstacle={obstacle}
         >
-          <DownloadIcon />
           Masks: predictions only
-        </a>
-        <a
-          class="button"
-          data-testid="export-masks-labels"
-          href={projectApi.exportAddress(projectId, 'indexed-png', 'labels')}
-          download
+        </Download>
+        <p class="hint small number" role="status" data-testid="predicted">
+          {obstacle ?? (predicted !== null && countSentence(predicted))}
+        </p>
+        <Download
+          name="export-masks-labels"
+          address={projectApi.exportAddress(projectId, 'indexed-png', 'labels')}
+          obstacle={null}
         >
-          <DownloadIcon />
           Masks: labels only
-        </a>
-        <a
-          class="button"
-          data-testid="export-labels"
-          href={projectApi.exportAddress(projectId, 'jsonl', 'labels')}
-          download
-        >
-          <DownloadIcon />
+        </Download>
+        <Download name="export-labels" address={projectApi.exportAddress(projectId, 'jsonl', 'labels')} obstacle={null}>
           All labels (JSONL)
-        </a>
+        </Download>
       </div>
-      {!hasModel && <p class="hint small">Without a model version there are no predictions to export yet.</p>}
       {unsentCount.value > 0 && (
         <p class="mistake small">
           {plural(unsentCount.value, 'label')} in this browser {unsentCount.value === 1 ? 'is' : 'are'} not sent yet and
@@ -64,4 +58,48 @@ export function ExportPanel({ projectId }: { projectId: Id }) {
       )}
     </aside>
   )
+}
+
+interface DownloadProps {
+  name: string
+  address: string
+  isPrimary?: true
+  /** Why there is nothing to download; null when there is. */
+  obstacle: string | null
+  children: ComponentChildren
+}
+
+function Download({ name, address, isPrimary, obstacle, children }: DownloadProps) {
+  const looks = isPrimary ? 'button primary wide' : 'button'
+  if (obstacle !== null) {
+    return (
+      <button type="button" class={looks} data-testid={name} title={obstacle} disabled>
+        <DownloadIcon />
+        {children}
+      </button>
+    )
+  }
+  return (
+    <a class={looks} data-testid={name} href={address} download>
+      <DownloadIcon />
+      {children}
+    </a>
+  )
+}
+
+/** Why no prediction can be exported; null when one can, or when that is not known of a list loaded in part. */
+function whyNoPredictions(predicted: Predicted | null): string | null {
+  if (predicted === null) return 'Counting the predictions…'
+  const mayHaveSome = predicted.isAtLeast && project.value?.newest_version != null
+  if (predicted.count > 0 || mayHaveSome) return null
+  if (predicting.value !== null) return 'No image has a prediction yet; they are being drawn.'
+  if (project.value?.newest_version != null) return 'No image has a prediction yet; the newest version draws them next.'
+  if (training.value !== null) return 'No image has a prediction yet; they come with the training under way.'
+  return 'No image has a prediction yet; they come with the first training.'
+}
+
+function countSentence({ count, total, isAtLeast }: Predicted): string {
+  const images = plural(total, 'image')
+  if (count === total) return `predictions: all of ${images}`
+  return `predictions: ${isAtLeast ? 'at least ' : ''}${count.toLocaleString('en')} of ${images} so far`
 }
