@@ -11,6 +11,8 @@ const STAGES: Readonly<Record<string, string>> = {
 }
 
 const WAITING = 'waiting: another project is training'
+/** The server does not say whether a worker is there at all. */
+const WAITING_WHY = 'One job runs after another. If no other project trains, no worker runs: start recolabel worker.'
 
 /** The worker takes the oldest job of all projects: one that waits while none of ours is at work is behind others'. */
 function isWaitingForOthers(job: Job): boolean {
@@ -27,7 +29,7 @@ export function JobProgress({ job }: { job: Job }) {
   return (
     <div class="stack" data-testid="progress" data-kind={job.kind} data-done={done} data-total={total}>
       <div class="row between">
-        <span class="cut" title={state}>
+        <span class="cut" title={state === WAITING ? WAITING_WHY : state}>
           {state}
         </span>
         {eta_seconds != null && <span class="faint number">{duration(eta_seconds)} left</span>}
