@@ -258,6 +258,25 @@ def test_an_export_says_how_many_images_have_no_mask(
     assert {name: answer[name] for name in ("images", "masks", "missing")} == {"images": 3, "masks": 1, "missing": 2}
 
 
+def test_exported_masks_come_back_and_those_of_no_image_are_listed(
+    server: Server, project_name: str, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "b.png").rename(pictures / "b:*.png")
+    masks = mask_folder(tmp_path / "masks", **{"b:*": [[0, 1]], "stray": [[1, 1]]})
+    run_cli("project", "create", project_name, "--classes", "road,car", data=server.data)
+    stray = run_cli("import", project_name, str(pictures), "--masks", str(masks), data=server.data)
+    run_cli("export", project_name, "--out", str(tmp_path / "out"), data=server.data)
+
+    again = f"{project_name}-again"
+    run_cli("project", "create", again, "--classes", "road,car", data=server.data)
+    out = str(tmp_path / "out" / "masks")
+    back = run_cli("import", again, str(pictures), "--masks", out, "--json", data=server.data)
+
+    assert stray.returncode == 0
+    assert "ignored    stray.png  It is the mask of no image here." in stray.stdout
+    assert [(v["file"], v["verdict"]) for v in json.loads(back.stdout)["masks"]] == [("b__.png", "stored")]
+
+
 def test_masks_that_do_not_fit_are_refused_and_change_nothing(
     server: Server, project_name: str, pictures: Path, tmp_path: Path
 ) -> None:

@@ -208,11 +208,11 @@ def import_masks(
         found: images just imported, by name.
         only_found: masks are for those images; otherwise for all of the project.
     """
-    from recolabel.formats.folder import files_in, pair_masks
+    from recolabel.formats.folder import files_in, pair_masks, read_names
 
     images = found if only_found else {image.name: image for image in client.all_images(project.project_id)}
     files = {file.name: file.path for file in files_in(folder)}
-    pairs, unclear = pair_masks(images, files)
+    pairs, unclear = pair_masks(images, files, read_names(folder))
     if not pairs and not unclear:
         raise BadArgument(f"No file in {folder} is the mask of an image: the mask of a.jpg is a.png.")
     client_id = str(uuid.uuid4())
@@ -233,6 +233,11 @@ def import_masks(
         reason = "Several images would share this image's mask; give them names that differ before the dot."
         report.masks.append(FileVerdict(image_name, "refused", "mask_refused", reason))
         tell(report.masks[-1])
+    told_of = {*pairs.values(), *unclear.values()}
+    for mask_name in files:
+        if mask_name.lower().endswith(".png") and mask_name not in told_of:
+            report.masks.append(FileVerdict(mask_name, "ignored", None, "It is the mask of no image here."))
+            tell(report.masks[-1])
 
 
 def _mask_event(

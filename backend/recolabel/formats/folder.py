@@ -12,7 +12,7 @@ import re
 import unicodedata
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,6 +21,9 @@ from recolabel.formats.indexed_png import classes_txt, labelmap_txt
 
 MAX_FILE_NAME_BYTES = 180
 """Leaves room for what file systems and archivers append; most allow 255."""
+
+NAMES_FILE = "names.csv"
+_NAMES_HEAD = ("mask", "image")
 
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]')
@@ -100,16 +103,47 @@ def _counting_order(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece.casefold()) for piece in pieces if piece]
 
 
-def pair_masks(image_names: Iterable[str], mask_names: Iterable[str]) -> tuple[dict[str, str], set[str]]:
-    """Find the mask of each image: `a.jpg` and `a.png`, `day 1/a.jpg` and `day 1/a.png`.
+def pair_masks(
+    image_names: Iterable[str], mask_names: Iterable[str], written_for: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Find the mask of each image: `a.jpg` and `a.png`, `day 1/a.jpg` and `day 1/a.png`, or the name of `safe_stem`.
+
+    Args:
+        written_for: mask name -> name of its image, from the `names.csv` beside them; counts more than the names.
 
     Returns:
-        Image name -> mask name, and the images that share one mask name, so that nobody can tell whose it is.
+        Image name -> mask name, and the same of images that share one mask, so that nobody can tell whose it is.
     """
     images, masks = list(image_names), set(mask_names)
-    uses = Counter(_mask_name(name) for name in images)
-    pairs = {name: _mask_name(name) for name in images if _mask_name(name) in masks and uses[_mask_name(name)] == 1}
-    return pairs, {name for name in images if _mask_name(name) in masks and uses[_mask_name(name)] > 1}
+    known = {image: mask for mask, image in (written_for or {}).items() if mask in masks}
+    pairs = {name: known[name] for name in images if name in known}
+    masks -= set(known.values())
+    claims: dict[str, str] = {}
+    for name in images:
+        candidates = (_mask_name(name), f"{safe_stem(name)}.png")
+        mask = next((candidate for candidate in candidates if candidate in masks), None)
+        if mask is not None and name not in pairs:
+            claims[name] = mask
+    uses = Counter(claims.values())
+    pairs |= {name: mask for name, mask in claims.items() if uses[mask] == 1}
+    return pairs, {name: mask for name, mask in claims.items() if uses[mask] > 1}
+
+
+def read_names(folder: Path) -> dict[str, str]:
+    """Mask name below the folder -> image name, from the `names.csv` of an export; empty when there is none.
+
+    Args:
+        folder: that of the export, or `masks` in it.
+    """
+    for table, prefix in ((folder / NAMES_FILE, ""), (folder.parent / NAMES_FILE, f"{folder.name}/")):
+        try:
+            with table.open(encoding="utf-8", newline="") as file:
+                rows = [row for row in csv.reader(file) if len(row) == len(_NAMES_HEAD)]
+        except (OSError, UnicodeDecodeError, csv.Error):
+            continue
+        if rows and tuple(rows[0]) == _NAMES_HEAD:
+            return {mask.removeprefix(prefix): image for mask, image in rows[1:] if mask.startswith(prefix)}
+    return {}
 
 
 def _mask_name(image_name: str) -> str:
@@ -148,11 +182,11 @@ def write_mask_zip(
             # PNG is compressed already
             archive.writestr(_entry(mask_file), png, compress_type=zipfile.ZIP_STORED)
         table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows([("mask", "image"), *rows])
+        csv.writer(table, lineterminator="\n").writerows([_NAMES_HEAD, *rows])
         for name, text in (
             ("labelmap.txt", labelmap_txt(class_names, class_colours)),
             ("classes.txt", classes_txt(class_names)),
-            ("names.csv", table.getvalue()),
+            (NAMES_FILE, table.getvalue()),
         ):
             archive.writestr(_entry(name), text.encode(), compress_type=zipfile.ZIP_DEFLATED)
     return len(rows)

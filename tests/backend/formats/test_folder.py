@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recolabel.formats.folder import FileNames, files_in, pair_masks, safe_stem, write_mask_zip
+from recolabel.formats.folder import FileNames, files_in, pair_masks, read_names, safe_stem, write_mask_zip
 from recolabel.formats.indexed_png import read_png, write_png
 
 STEMS = [
@@ -80,7 +80,36 @@ def test_a_mask_belongs_to_the_image_of_its_name_and_to_one_only() -> None:
     pairs, unclear = pair_masks(images, masks)
 
     assert pairs == {"a.jpg": "a.png", "day 1/c.tif": "day 1/c.png"}
-    assert unclear == {"b.png", "b.jpg"}
+    assert unclear == {"b.png": "b.png", "b.jpg": "b.png"}
+
+
+def test_a_mask_is_found_again_under_the_name_that_it_was_written_with() -> None:
+    names = ["a:b?.jpg", "day 1/c.jpg", "day 1/d.jpg", "day 1_d.png", "e.jpg"]
+    masks = ["a_b_.png", "day 1_c.png", "day 1_d.png", "e.png", "_e.png"]
+
+    pairs, unclear = pair_masks(names, masks)
+
+    assert pairs == {"a:b?.jpg": "a_b_.png", "day 1/c.jpg": "day 1_c.png", "e.jpg": "e.png"}
+    assert unclear == {"day 1/d.jpg": "day 1_d.png", "day 1_d.png": "day 1_d.png"}
+
+
+def test_the_table_of_an_export_says_whose_mask_is_whose(tmp_path: Path) -> None:
+    # Given an export of images whose masks cannot all have the name of their image
+    images = ["b.png", "b.jpg", "day 1/c.jpg", "day 1_c.jpg"]
+    with (tmp_path / "export.zip").open("wb") as file:
+        write_mask_zip(file, [(name, b"") for name in images], class_names=[], class_colours=[])
+    with zipfile.ZipFile(tmp_path / "export.zip") as archive:
+        archive.extractall(tmp_path)
+
+    # When the masks are looked for in its folder, and in the one of the masks
+    found = []
+    for folder in (tmp_path, tmp_path / "masks"):
+        mask_names = [file.name for file in files_in(folder)]
+        found.append(pair_masks(images, mask_names, read_names(folder)))
+
+    written = {"b.png": "b.png", "b.jpg": "b-2.png", "day 1/c.jpg": "day 1_c.png", "day 1_c.jpg": "day 1_c-2.png"}
+    assert found == [({image: f"masks/{mask}" for image, mask in written.items()}, {}), (written, {})]
+    assert read_names(tmp_path / "elsewhere" / "masks") == {}
 
 
 def test_a_mask_zip_has_masks_class_lists_and_says_whose_mask_is_whose() -> None:
