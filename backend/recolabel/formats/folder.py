@@ -8,19 +8,23 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import mimetypes
 import re
 import unicodedata
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from recolabel.formats.indexed_png import classes_txt, labelmap_txt
 
 MAX_FILE_NAME_BYTES = 180
 """Leaves room for what file systems and archivers append; most allow 255."""
+
+_UNLISTED_PICTURES = (".dib", ".heic", ".jfif", ".webp")
+"""Not every system's list of media types has them."""
 
 NAMES_FILE = "names.csv"
 _NAMES_HEAD = ("mask", "image")
@@ -86,6 +90,13 @@ class FoundFile:
     path: Path
     name: str
     """Path below the folder with forward slashes: what the image will be called."""
+
+
+def may_be_picture(name: str) -> bool:
+    """Whether a file's ending is that of some picture, also of a kind that we do not read; true without an ending."""
+    ending = PurePosixPath(name).suffix.lower()
+    kind = mimetypes.guess_type(f"x{ending}")[0] or ""
+    return not ending or ending in _UNLISTED_PICTURES or kind.startswith("image/")
 
 
 def files_in(folder: Path) -> list[FoundFile]:

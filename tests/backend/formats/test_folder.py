@@ -11,8 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recolabel.formats.folder import FileNames, files_in, pair_masks, read_names, safe_stem, write_mask_zip
+from recolabel.formats.folder import (
+    FileNames,
+    files_in,
+    may_be_picture,
+    pair_masks,
+    read_names,
+    safe_stem,
+    write_mask_zip,
+)
 from recolabel.formats.indexed_png import read_png, write_png
+from recolabel.imaging import IMAGE_ENDINGS
 
 STEMS = [
     # image name, written as, remark
@@ -71,6 +80,16 @@ def test_files_are_found_in_the_order_that_people_count_in(tmp_path: Path) -> No
         (tmp_path / name).touch()
 
     assert [file.name for file in files_in(tmp_path)] == ["A.jpg", "b2.jpg", "b10.jpg", "sub/c.jpg"]
+
+
+@pytest.mark.parametrize("name", ["a", "a.JPG", "day.1/a", "a.gif", "a.heic", *(f"a{e}" for e in IMAGE_ENDINGS)])
+def test_a_picture_of_any_kind_may_be_one(name: str) -> None:
+    assert may_be_picture(name)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "a.jpg.CSV", "day 1/Thumbs.db", "a.mp4", "labels.jsonl"])
+def test_a_file_of_another_ending_is_no_picture(name: str) -> None:
+    assert not may_be_picture(name)
 
 
 def test_a_mask_belongs_to_the_image_of_its_name_and_to_one_only() -> None:
