@@ -123,6 +123,7 @@ def run_cli(*arguments: str, data: Path | None = None, seconds: float = 120) -> 
     where = ["--data", str(data)] if data else []
     return subprocess.run(
         [sys.executable, "-m", "recolabel", *arguments, *where],
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=seconds,

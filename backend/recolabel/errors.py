@@ -28,6 +28,16 @@ class RecolabelError(Exception):
         """What is wrong and what to do next, for people."""
         return f"{self} {self.advice}".strip()
 
+    @property
+    def reason(self) -> str:
+        """The sentence for a row of a list, which need not say each time that nothing was changed."""
+        return without_reassurance(self.sentence)
+
+
+def without_reassurance(sentence: str) -> str:
+    """A sentence of a refusal without its closing "Nothing was changed."."""
+    return sentence.removesuffix("Nothing was changed.").rstrip()
+
 
 def code_of(error: type[RecolabelError]) -> str:
     """The stable code of an error class."""
@@ -282,7 +292,10 @@ class UnsafeBind(RecolabelError):
 class ServerUnreachable(RecolabelError):
     """No server answers."""
 
-    advice = "Start one with `recolabel up`, or name its data folder with --data or its address with --url."
+    advice = (
+        "Start one with `recolabel up` (in a source checkout: `make run`), "
+        "or name its data folder with --data or its address with --url."
+    )
 
 
 class ServerRefused(RecolabelError):

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 
 from recolabel.cli.importing import new_event_id
 from recolabel.client import Client
+from recolabel.contract.jobs import Failure
 from recolabel.contract.labels import ClickEvent, Pixel
 from recolabel.formats.indexed_png import read_png, write_png
 from tests.hands import demo_project
@@ -78,6 +80,43 @@ print([n for n in ("pydantic", "httpx2", "fastapi", "sqlalchemy", "numpy", "cele
     assert time.monotonic() - began < 5  # 0.3 s on a quiet machine
 
 
+def test_the_version_is_told() -> None:
+    done = run_cli("--version")
+
+    assert (done.returncode, done.stdout) == (0, f"recolabel {version('recolabel')}\n")
+
+
+def test_a_training_that_waits_says_for_what(server: Server, project_name: str, pictures: Path, tmp_path: Path) -> None:
+    # Given two projects that can train, and a worker that holds the training of the first
+    masks = mask_folder(tmp_path / "masks", a=[[0, 1]])
+    names = [project_name, f"{project_name}-other"]
+    for name in names:
+        run_cli("project", "create", name, "--classes", "road,car", data=server.data)
+        run_cli("import", name, str(pictures), "--masks", str(masks), data=server.data)
+    run_cli("train", names[0], data=server.data)
+    with server.client() as client:
+        lease = client.claim("a worker")
+        assert lease is not None
+
+        # When the second is trained and waited for
+        with subprocess.Popen(
+            [sys.executable, "-m", "recolabel", "train", names[1], "--wait", "--data", str(server.data)],
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as waiting:
+            assert waiting.stderr is not None
+            first_word = waiting.stderr.readline()
+            other = next(p for p in client.projects() if p.name == names[1])
+            client.cancel(client.jobs(other.project_id)[0].job_id)
+            last_word = waiting.stderr.readlines()[-1]
+        client.fail(lease.job.job_id, lease.fence, Failure(error="the test is over", retry=False))
+
+    # I expect the reason, and the end
+    assert first_word == "waiting for another training\n"
+    assert last_word == "recolabel: the training cancelled\n"
+    assert waiting.returncode == 1
+
+
 WRONG = [
     # arguments, status, part of the sentence
     (["project", "create", "x", "--classes", "a,,b"], 1, "empty name"),
@@ -90,6 +129,7 @@ WRONG = [
     (["export", "x", "--out", "y", "--format", "coco"], 1, "indexed-png"),
     (["export-model", "x", "--out", "y", "--format", "pickle"], 1, "safetensors"),
     (["project", "list", "--url", "nonsense"], 1, "RECOLABEL_TOKEN"),
+    (["project", "list"], 1, "`make run`"),
     (["project", "create"], 2, "Missing"),
     (["paint"], 2, "paint"),
     (["train", "x", "--steps", "0"], 2, "--steps"),
@@ -193,6 +233,7 @@ def test_bad_files_are_refused_one_by_one_and_the_others_are_imported(
         "wrong.jpg": "refused",
         "\N{SLICE OF PIZZA} Größe.png": "stored",
     }
+    assert not any("Nothing was changed" in (verdict["reason"] or "") for verdict in answer["images"])
     assert codes == {"empty.png": "image_empty", "text.jpg": "not_an_image", "wrong.jpg": "bad_name"}
     assert answer["project"]["image_count"] == 4
 
@@ -382,11 +423,12 @@ def label_maps(client: Client, project_name: str) -> dict[str, np.ndarray[tuple[
 def test_a_project_is_deleted_only_when_it_is_meant(server: Server, project_name: str) -> None:
     run_cli("project", "create", project_name, "--classes", "road", data=server.data)
 
-    asked = run_cli("project", "delete", project_name, data=server.data)
+    asked = run_cli("project", "delete", project_name, data=server.data)  # stdin is no terminal here
     meant = run_cli("project", "delete", project_name, "--yes", data=server.data)
 
     assert asked.returncode == 1
-    assert "--yes" in asked.stderr
+    [sentence] = asked.stderr.splitlines()
+    assert "Say --yes" in sentence
     assert meant.returncode == 0
     assert project_name not in run_cli("project", "list", data=server.data).stdout
 

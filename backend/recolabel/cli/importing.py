@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import time
 import uuid
 from collections import Counter
@@ -16,7 +15,7 @@ import typer
 
 from recolabel.cli.options import Data, Json, ProjectName, Url, connect, existing_folder, find_project
 from recolabel.cli.output import document, plain, remark, say
-from recolabel.errors import BadArgument, MaskRefused, ServerRefused
+from recolabel.errors import BadArgument, MaskRefused, ServerRefused, without_reassurance
 
 if TYPE_CHECKING:
     from recolabel.client import Client
@@ -149,7 +148,7 @@ def import_images(
     Returns:
         Name below the folder -> image, for the files that are in the project now.
     """
-    from recolabel.formats.folder import files_in
+    from recolabel.formats.folder import files_in, may_be_picture
 
     files = files_in(folder)
     if not files:
@@ -158,21 +157,12 @@ def import_images(
     for file in files:
         verdict = (
             _upload(client, project, file, images)
-            if _may_be_image(file)
+            if may_be_picture(file.name)
             else FileVerdict(file.name, "ignored", None, "Its ending is not that of a picture.")
         )
         report.images.append(verdict)
         tell(verdict)
     return images
-
-
-def _may_be_image(file: FoundFile) -> bool:
-    """Whether a person would call it a picture; one of a kind that we do not read is still to be refused aloud."""
-    from recolabel.imaging import IMAGE_ENDINGS
-
-    ending = file.path.suffix.lower()
-    kind = mimetypes.guess_type(f"x{ending}")[0] or ""
-    return not ending or ending in IMAGE_ENDINGS or kind.startswith("image/")
 
 
 def _upload(client: Client, project: Project, file: FoundFile, images: dict[str, ImageInfo]) -> FileVerdict:
@@ -181,7 +171,7 @@ def _upload(client: Client, project: Project, file: FoundFile, images: dict[str,
     except ServerRefused as refused:
         if refused.status in (401, 403, 404, 507):  # not this file's fault: the next one would fare the same
             raise
-        return FileVerdict(file.name, "refused", refused.problem_code, refused.sentence)
+        return FileVerdict(file.name, "refused", refused.problem_code, refused.reason)
     except OSError as error:
         return FileVerdict(file.name, "refused", "unreadable", f"The file cannot be read: {error.strerror}.")
     images[file.name] = result.image
@@ -224,9 +214,11 @@ def import_masks(
                 verdict = FileVerdict(mask_name, "empty", None, "No pixel of this mask has a class.")
             else:
                 [ack] = _append(client, project, [event])
-                verdict = FileVerdict(mask_name, ack.fate.value, ack.code, ack.reason)
+                verdict = FileVerdict(
+                    mask_name, ack.fate.value, ack.code, ack.reason and without_reassurance(ack.reason)
+                )
         except MaskRefused as error:
-            verdict = FileVerdict(mask_name, "refused", error.code, error.sentence)
+            verdict = FileVerdict(mask_name, "refused", error.code, error.reason)
         report.masks.append(verdict)
         tell(verdict)
     for image_name in sorted(unclear):
@@ -313,7 +305,9 @@ def import_labels(client: Client, project: Project, file: Path, report: Report) 
                 for event, ack in zip(batch, _append(client, project, batch), strict=True):
                     report.labels[ack.fate.value] += 1
                     if ack.reason:
-                        report.label_problems.append(LabelProblem(f"{event.kind} {event.event_id}", ack.reason))
+                        report.label_problems.append(
+                            LabelProblem(f"{event.kind} {event.event_id}", without_reassurance(ack.reason))
+                        )
     except UnicodeDecodeError as error:
         raise BadArgument(f"{file} is not a text file in UTF-8.") from error
     for class_uid in to_retire:

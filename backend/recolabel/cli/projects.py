@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -74,6 +75,10 @@ def delete(
     as_json: Json = False,
 ) -> None:
     """Put a project away, with its images and labels. What was labelled stays on disk."""
+    if not yes and not sys.stdin.isatty():
+        raise BadArgument(
+            "Nothing was deleted, since nobody can be asked here. Say --yes to delete without a question."
+        )
     with connect(data, url) as client:
         project = find_project(client, project_name)
         if not yes:

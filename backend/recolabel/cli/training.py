@@ -64,18 +64,32 @@ def train(
 
 
 def _wait(client: Client, job: Job) -> Job:
-    from recolabel.contract.jobs import ACTIVE_STATES
+    from recolabel.contract.jobs import ACTIVE_STATES, JobState
 
     told = ""
     while job.state in ACTIVE_STATES:
         progress = job.progress
         now = f"{job.state.value} {progress.done}/{progress.total} {progress.stage}".strip()
+        if job.state is JobState.QUEUED:
+            # Asked only until there is an answer: it costs a request for each project.
+            now = told if told.startswith("waiting") else _waits_for(client, job) or job.state.value
         if now != told:
             remark(now)
             told = now
         time.sleep(_LOOK_SECONDS)
         job = client.job(job.job_id)
     return job
+
+
+def _waits_for(client: Client, job: Job) -> str | None:
+    """What stands before a queued job; None when no worker holds anything."""
+    from recolabel.contract.jobs import JobKind, JobState
+
+    for project in client.projects():
+        for other in client.jobs(project.project_id, limit=5):
+            if other.job_id != job.job_id and other.state in (JobState.LEASED, JobState.RUNNING):
+                return "waiting for another training" if other.kind is JobKind.TRAIN else "waiting for predictions"
+    return None
 
 
 def predict(context: typer.Context) -> None:
