@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +73,30 @@ def test_two_pictures_of_one_stem_get_two_masks(model: Path, pictures: Path, tmp
     assert status == 0
 
 
+@pytest.mark.parametrize("missing", ["model", "pictures"])
+def test_a_missing_folder_is_named_before_torch_is_loaded(missing: str, tmp_path: Path) -> None:
+    for name in {"model", "pictures"} - {missing}:
+        (tmp_path / name).mkdir()
+    code = """
+import sys
+from recolabel_worker.__main__ import main
+status = main(["predict", "model", "pictures", "--out", "masks"])
+print(status, "torch" in sys.modules)
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stderr == f"recolabel: {missing} is not a folder.\n"
+    assert done.stdout == "1 False\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["{tmp}/none", "{pictures}"], "not an exported model"),
+        (["{tmp}/none", "{pictures}"], "none is not a folder."),
+        (["{pictures}", "{pictures}"], "not an exported model"),
         (["{model}", "{tmp}/none"], "is not a folder"),
         (["{model}", "{tmp}/empty"], "There are no JPEG"),
         (["{model}", "{pictures}", "--device", "toaster"], "no device 'toaster'"),

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,9 @@ from recolabel.errors import BadArgument, RecolabelError
 from recolabel.formats.folder import FileNames, FoundFile, files_in
 from recolabel.formats.indexed_png import classes_txt, labelmap_txt, write_png
 from recolabel.imaging import decode_bytes
-from recolabel_worker.devices import choose_device
-from recolabel_worker.drawing import label_map_of
-from recolabel_worker.model_files import LoadedModel, load_model
-from recolabel_worker.reco import confidence_map, predict, to_byte
+
+if TYPE_CHECKING:
+    from recolabel_worker.model_files import LoadedModel
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 _MAX_PIXELS = 100_000_000
@@ -64,8 +63,16 @@ def draw_masks(
     Raises:
         RecolabelError: the model cannot be used, there are no pictures, or nothing can be written to `out`.
     """
+    model = model.parent if model.name == MODEL_FILE else model
+    if not model.is_dir():
+        raise BadArgument(f"{model} is not a folder.")
     pictures = _pictures(folder, out)
-    loaded = load_model(model.parent if model.name == MODEL_FILE else model, choose_device(device))
+
+    # Only now: torch takes seconds to load, and a wrong name should be told at once.
+    from recolabel_worker.devices import choose_device
+    from recolabel_worker.model_files import load_model
+
+    loaded = load_model(model, choose_device(device))
     names, colours = [c.name for c in loaded.classes], [c.colour for c in loaded.classes]
     masks = FileNames(".png")
     try:
@@ -83,7 +90,10 @@ def _draw(
     try:
         pixels = read_picture(found.path)
     except RecolabelError as error:
-        return {"name": found.name, "verdict": "refused", "code": error.code, "reason": error.sentence}
+        return {"name": found.name, "verdict": "refused", "code": error.code, "reason": error.reason}
+    from recolabel_worker.drawing import label_map_of
+    from recolabel_worker.reco import confidence_map, predict, to_byte
+
     network = loaded.network
     probabilities = predict(network, pixels, next(network.parameters()).device)
     mask = masks.name_for(found.name)
