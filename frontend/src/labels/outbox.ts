@@ -129,18 +129,20 @@ export class SparedOutbox implements Outbox {
 
 class DiskOutbox implements Outbox {
   readonly durable = true
+  /** Events that this tab has put here: ids are made by one tab, so nobody else can put them twice. */
+  private readonly known = new Set<Id>()
 
   constructor(private readonly database: IDBDatabase) {}
 
   async put(projectId: Id, event: LabelEvent): Promise<void> {
+    if (this.known.has(event.event_id)) return
     const transaction = this.begin('readwrite')
-    const store = transaction.objectStore(PENDING)
-    const known = store.index('event_id').getKey(event.event_id)
-    known.onsuccess = () => {
-      const row: PendingRow = { event_id: event.event_id, project_id: projectId, event }
-      if (known.result === undefined) store.add(row)
-    }
+    const row: PendingRow = { event_id: event.event_id, project_id: projectId, event }
+    transaction.objectStore(PENDING).add(row)
+    // All is said in this one step: a tab that closes in the next moment cannot leave the transaction half spoken.
+    transaction.commit()
     await doneOf(transaction)
+    this.known.add(event.event_id)
   }
 
   async projects(): Promise<Id[]> {
