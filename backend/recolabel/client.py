@@ -295,7 +295,7 @@ class Client:
     # --- the worker's door ------------------------------------------------------------------------------------
 
     def claim(self, worker_id: str, job_id: str | None = None) -> Lease | None:
-        """Ask for a job: the one that was rung for, or any. None when there is nothing to do."""
+        """Ask for the oldest job that waits; `job_id` says which bell woke us. None when there is nothing to do."""
         claim = Claim(worker_id=worker_id, contract_version=CONTRACT_VERSION, job_id=job_id)
         response = self._request("POST", "/leases", content=_json(claim))
         return None if response.status_code == 204 else self._read(Lease, response.content)

@@ -44,7 +44,7 @@ _BLOB = {
 
 @router.post("", response_model=Lease, responses={204: {"description": "There is nothing to do."}})
 def claim_job(claim: Claim, store: StoreDep) -> Lease | Response:
-    """Claim the job that was rung for, or any that waits."""
+    """Claim the oldest job that waits, whichever bell woke the worker."""
     return store.jobs.claim(claim, datetime.now(UTC)) or Response(status_code=204)
 
 

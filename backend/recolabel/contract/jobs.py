@@ -118,7 +118,7 @@ class Lease(Contract):
 
 
 class Claim(Contract):
-    """A worker asks for a job: the one it was rung for, or any."""
+    """A worker asks for a job and gets the oldest that waits; `job_id` says which bell woke it."""
 
     worker_id: str = Field(max_length=200)
     contract_version: str

@@ -587,7 +587,7 @@ export interface paths {
         put?: never;
         /**
          * Claim Job
-         * @description Claim the job that was rung for, or any that waits.
+         * @description Claim the oldest job that waits, whichever bell woke the worker.
          */
         post: operations["claim_job"];
         delete?: never;
@@ -908,7 +908,7 @@ export interface components {
         };
         /**
          * Claim
-         * @description A worker asks for a job: the one it was rung for, or any.
+         * @description A worker asks for a job and gets the oldest that waits; `job_id` says which bell woke it.
          * @example {
          *       "worker_id": "gpu-1",
          *       "contract_version": "1"
