@@ -14,7 +14,7 @@ if [ ! -x .venv/bin/python ]; then
     exit 1
   fi
 fi
-echo "Installing Python packages (about 1 GB, a few minutes the first time) ..."
+echo "Installing Python packages (1.4 GB, a few minutes the first time) ..."
 .venv/bin/python -m pip install --quiet --constraint constraints.txt editables hatchling
 # torch first and by its exact version: an open range may fetch gigabytes of CUDA libraries.
 .venv/bin/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
