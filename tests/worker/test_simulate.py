@@ -60,7 +60,7 @@ class Oracle:
         self.seen.append([label_map.copy() for label_map in clicks])
         self.images |= {item.name for item in images}
         tick()
-        return Fitted(self._probabilities, "fast head")
+        return Fitted({"fast head": self._probabilities}, "fast head")
 
     def _probabilities(self, item: LabelledImage) -> torch.Tensor:
         self.asked_for.append(item.name)
@@ -205,6 +205,47 @@ def test_an_option_of_deep_training_means_the_deep_head(folder: Path, capsys: py
     assert document["curves"][0]["strategy"] == "per-class"
     config = document["config"]
     assert (config["method"], config["use_reco"], config["views"]["flip"]) == ("supervised", False, 0)
+
+
+def test_a_deep_run_says_what_fast_head_and_trained_network_are_worth(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(folder), "--clicks-per-image", "4", "--rounds", "1", "--size", "64x96", "--val-images", "1"]
+    ruin = ["--steps", "4", "--no-reco", "--method", "supervised", "--set", "head_lr=5", "--set", "clip_norm=1000"]
+
+    deep = run([*arguments, *ruin], capsys)
+    fast = run(arguments, capsys)
+
+    [ruined], [fitted] = deep["runs"], fast["runs"]
+    assert ruined["fast_head_miou"] == pytest.approx(fitted["miou"], abs=0.02)
+    assert ruined["trained_miou"] < ruined["fast_head_miou"]
+    assert (ruined["source"], ruined["miou"]) == ("fast head", ruined["fast_head_miou"])
+    assert (fitted["fast_head_miou"], fitted["trained_miou"]) == (fitted["miou"], None)
+    [summary] = deep["curves"][0]["points"]
+    assert simulate._table(deep["curves"]).splitlines()[0].split()[-3:] == ["fast", "head", "trained"]
+    assert (summary["fast_head_miou"], summary["trained_miou"]) == (ruined["fast_head_miou"], ruined["trained_miou"])
+
+
+def test_the_model_is_chosen_without_the_images_that_it_is_judged_on(data: DataSet) -> None:
+    class Chosen:
+        """Its model, the teacher, is the worse one on val."""
+
+        work = 1
+
+        def fit(self, *given: Any) -> Fitted:  # noqa: ARG002
+            return Fitted({"teacher": _all_meadow, "fast head": Oracle()._probabilities}, "teacher")
+
+    [point] = simulate.simulate(replace(PLAN, strategies=("random",), seeds=(0,), budgets=(2,)), data, Chosen())
+
+    assert point.source == "teacher"
+    assert point.miou == point.trained_miou
+    assert point.trained_miou != point.fast_head_miou == 1
+
+
+def _all_meadow(item: LabelledImage) -> torch.Tensor:
+    probabilities = torch.zeros(5, *item.label_map.shape)
+    probabilities[0] = 1
+    return probabilities
 
 
 def test_without_json_there_is_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

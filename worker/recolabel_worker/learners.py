@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recolabel.formats.indexed_png import LabelMap
 from recolabel_worker.dataset_folder import LabelledImage
@@ -17,14 +17,21 @@ from recolabel_worker.reco.fast_head import fit_on_features
 from recolabel_worker.reco.features import Features, extract_features
 
 Tick = Callable[[], None]
+Source = Literal["fast head", "teacher"]
+Probabilities = Callable[[LabelledImage], Tensor]
+"""Image -> (C, H, W) float32, on the CPU."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model: image -> (C, H, W) probabilities, and which network it is."""
+    """What a fit gave: the networks there are, and which of them is the model."""
 
-    probabilities: Callable[[LabelledImage], Tensor]
-    source: str  # "fast head" or "teacher"
+    networks: Mapping[Source, Probabilities]
+    source: Source  # chosen without a look at the images that models are judged on
+
+    def probabilities(self, item: LabelledImage) -> Tensor:
+        """(C, H, W) of the model."""
+        return self.networks[self.source](item)
 
 
 class Learner(Protocol):
@@ -70,11 +77,14 @@ class FastLearner:
         head = fit_on_features(self._network, features, labels, self._cfg.fast_head)
         for _ in range(self.work):
             tick()
-        return Fitted(lambda item: head.probabilities(self._features[item]).cpu(), "fast head")
+        return Fitted({"fast head": lambda item: head.probabilities(self._features[item]).cpu()}, "fast head")
 
 
 class DeepLearner:
-    """A whole training for each round, from the pretrained backbone; the network that it would publish judges."""
+    """A whole training for each round, from the pretrained backbone; the model is the network that it would publish.
+
+    The fast head beside it is the one that the training began at: fitted on the same clicks, without the held-out ones.
+    """
 
     def __init__(self, cfg: TrainConfig, device: torch.device) -> None:
         self._cfg = cfg
@@ -87,6 +97,13 @@ class DeepLearner:
         state = create_state(replace(self._cfg, seed=seed), sparse, device=self._device)
         for _ in train(state):
             tick()
-        choice = state.choose()
-        network = choice.network.eval()
-        return Fitted(lambda item: predict(network, item.pixels, self._device), choice.source)
+        networks: dict[Source, Probabilities] = {"teacher": self._predictor(state.teacher)}
+        source = state.choose().source
+        # A run that began at a random decoder has no fast head, and is none before its first step either.
+        if self._cfg.fast_start or source == "fast head":
+            networks["fast head"] = self._predictor(state.start)
+        return Fitted(networks, source)
+
+    def _predictor(self, network: nn.Module) -> Probabilities:
+        network.eval()
+        return lambda item: predict(network, item.pixels, self._device)

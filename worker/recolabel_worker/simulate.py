@@ -47,7 +47,7 @@ from recolabel_worker.annotator import (
 from recolabel_worker.curve_svg import Line, draw_chart
 from recolabel_worker.dataset_folder import DataSet, LabelledImage, read_data_set
 from recolabel_worker.devices import choose_device
-from recolabel_worker.learners import DeepLearner, FastLearner, Fitted, Learner, Tick
+from recolabel_worker.learners import DeepLearner, FastLearner, Fitted, Learner, Source, Tick
 from recolabel_worker.reco import InvalidArgument, NonFiniteLoss, TrainConfig, confusion_matrix, iou, mean_iou
 from recolabel_worker.reco.config import SIDE_MULTIPLE
 
@@ -89,7 +89,9 @@ class Point:
     class_clicks: list[int]  # answers by class
     miou: float  # 0..1 on val; mean over classes that occur
     class_iou: list[float]  # NaN for a class neither in val nor predicted
-    source: str  # "fast head" or "teacher"
+    fast_head_miou: float | None  # of the fast head, be it the model or not; None where there is none
+    trained_miou: float | None  # of the trained network (the teacher) likewise
+    source: Source  # which of the two the model is; held-out clicks choose, never val
     fit_seconds: float
 
 
@@ -207,7 +209,8 @@ def _fit(
     began = clock()
     fitted = learner.fit(data.train, clicks.label_maps, clicks.seed, tick)
     seconds = clock() - began
-    confusion = _judge(fitted, data.val, len(data.class_names), tick)
+    confusions = _judge(fitted, data.val, len(data.class_names), tick)
+    mious = {source: mean_iou(confusion) for source, confusion in confusions.items()}
     total = int(clicks.class_clicks.sum())
     point = Point(
         strategies=strategies,
@@ -216,21 +219,25 @@ def _fit(
         clicks=total,
         clicks_per_image=total / len(data.train),
         class_clicks=clicks.class_clicks.tolist(),
-        miou=mean_iou(confusion),
-        class_iou=iou(confusion).tolist(),
+        miou=mious[fitted.source],
+        class_iou=iou(confusions[fitted.source]).tolist(),
+        fast_head_miou=mious.get("fast head"),
+        trained_miou=mious.get("teacher"),
         source=fitted.source,
         fit_seconds=seconds,
     )
     return fitted, point
 
 
-def _judge(fitted: Fitted, val: Sequence[LabelledImage], class_count: int, tick: Tick) -> torch.Tensor:
-    confusion = torch.zeros(class_count, class_count, dtype=torch.int64)
+def _judge(fitted: Fitted, val: Sequence[LabelledImage], class_count: int, tick: Tick) -> dict[Source, torch.Tensor]:
+    """The (C, C) confusion of each network there is."""
+    confusions = {source: torch.zeros(class_count, class_count, dtype=torch.int64) for source in fitted.networks}
     for item in val:
-        prediction = fitted.probabilities(item).argmax(0)
-        confusion += confusion_matrix(prediction, torch.from_numpy(item.label_map), class_count)
+        truth = torch.from_numpy(item.label_map)
+        for source, probabilities in fitted.networks.items():
+            confusions[source] += confusion_matrix(probabilities(item).argmax(0), truth, class_count)
         tick()
-    return confusion
+    return confusions
 
 
 # --- what comes out -------------------------------------------------------------------------------------------
@@ -252,18 +259,32 @@ def curves(points: Sequence[Point], class_names: Sequence[str]) -> list[dict[str
 
 
 def _summary(points: Sequence[Point], class_names: Sequence[str]) -> dict[str, Any]:
-    mious = [point.miou for point in points]
+    mean, spread = _mean_and_spread([point.miou for point in points])
+    fast, fast_spread = _mean_and_spread([point.fast_head_miou for point in points])
+    trained, trained_spread = _mean_and_spread([point.trained_miou for point in points])
     per_class = np.array([point.class_iou for point in points])
     return {
         "round": points[0].round,
         "clicks_per_image": statistics.fmean(point.clicks_per_image for point in points),
         "clicks": statistics.fmean(point.clicks for point in points),
-        "miou": _number(statistics.fmean(mious)),
-        "spread": _number(statistics.stdev(mious)) if len(mious) > 1 else None,
+        "miou": mean,
+        "spread": spread,
         "seeds": [point.seed for point in points],
-        "mious": [_number(value) for value in mious],
+        "mious": [_number(point.miou) for point in points],
+        "fast_head_miou": fast,
+        "fast_head_spread": fast_spread,
+        "trained_miou": trained,
+        "trained_spread": trained_spread,
         "class_iou": {name: _number(_mean_of_known(per_class[:, index])) for index, name in enumerate(class_names)},
     }
+
+
+def _mean_and_spread(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Mean and sample standard deviation; no mean when a value is missing, no deviation of fewer than two."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None, None
+    return _number(statistics.fmean(known)), _number(statistics.stdev(known)) if len(known) > 1 else None
 
 
 def _mean_of_known(values: npt.NDArray[np.float64]) -> float:
@@ -271,8 +292,8 @@ def _mean_of_known(values: npt.NDArray[np.float64]) -> float:
     return float(known.mean()) if len(known) else math.nan
 
 
-def _number(value: float) -> float | None:
-    return round(value, 6) if math.isfinite(value) else None
+def _number(value: float | None) -> float | None:
+    return round(value, 6) if value is not None and math.isfinite(value) else None
 
 
 def chart(found: Sequence[dict[str, Any]], title: str) -> str | None:
@@ -298,6 +319,8 @@ def _run(point: Point, class_names: Sequence[str]) -> dict[str, Any]:
     return {
         **asdict(point),
         "miou": _number(point.miou),
+        "fast_head_miou": _number(point.fast_head_miou),
+        "trained_miou": _number(point.trained_miou),
         "class_iou": {name: _number(value) for name, value in zip(class_names, point.class_iou, strict=True)},
         "class_clicks": dict(zip(class_names, point.class_clicks, strict=True)),
         "fit_seconds": round(point.fit_seconds, 3),
@@ -423,13 +446,24 @@ def _told(point: Point) -> str:
 
 
 def _table(found: Sequence[dict[str, Any]]) -> str:
-    rows = [f"{'strategy':<18}{'clicks/image':>12}  mean IoU"]
+    """The curves in columns; the two networks of deep training besides the one that was chosen of them."""
+    is_deep = any(point["trained_miou"] is not None for curve in found for point in curve["points"])
+    rows = [f"{'strategy':<18}{'clicks/image':>12}  {'mean IoU':<16}" + ("fast head       trained" if is_deep else "")]
     for curve in found:
         for point in curve["points"]:
-            spread = "" if point["spread"] is None else f" +- {100 * point['spread']:.1f}"
-            value = "unknown" if point["miou"] is None else f"{100 * point['miou']:.1f}"
-            rows.append(f"{curve['strategy']:<18}{point['clicks_per_image']:>12.1f}  {value}{spread}")
-    return "\n".join(rows)
+            row = f"{curve['strategy']:<18}{point['clicks_per_image']:>12.1f}  "
+            row += f"{_percent(point['miou'], point['spread']):<16}"
+            if is_deep:
+                row += f"{_percent(point['fast_head_miou'], point['fast_head_spread']):<16}"
+                row += _percent(point["trained_miou"], point["trained_spread"])
+            rows.append(row)
+    return "\n".join(row.rstrip() for row in rows)
+
+
+def _percent(mean: float | None, spread: float | None) -> str:
+    if mean is None:
+        return "unknown"
+    return f"{100 * mean:.1f}" + ("" if spread is None else f" +- {100 * spread:.1f}")
 
 
 def _machine(device: torch.device) -> dict[str, Any]:
