@@ -192,6 +192,14 @@ def test_the_same_command_gives_the_same_figures(folder: Path, capsys: pytest.Ca
     assert first["curves"] == second["curves"]
 
 
+def test_a_simulation_takes_as_many_threads_as_it_may(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [str(folder), "--clicks-per-image", "2", "--size", "64x96", "--images", "1", "--val-images", "1"]
+
+    document = run([*arguments, "--threads", "2"], capsys)
+
+    assert document["machine"]["threads"] == torch.get_num_threads() == 2
+
+
 def test_an_option_of_deep_training_means_the_deep_head(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [str(folder), "--clicks-per-class", "2", "--size", "64x96", "--images", "2", "--val-images", "1"]
     settings = ["--steps", "1", "--method", "supervised", "--no-reco", "--set", "direct_lr=0", "--set", "views.flip=0"]
@@ -309,6 +317,8 @@ TEN = ["--clicks-per-image", "10"]
         ([*TEN, "--set", "reco.heat=1"], "no setting 'reco.heat'"),
         ([*TEN, "--set", "reco.temperature=0"], "temperature: has to be"),
         ([*TEN, "--set", "steps=many"], "wrong kind"),
+        ([*TEN, "--threads", "0"], "--threads is a number from 1 to"),
+        ([*TEN, "--threads", "100000000000"], "--threads is a number from 1 to"),
         ([*TEN, "--device", "toaster"], "no device 'toaster'"),
         ([*TEN, "--border", "200"], None),  # every class is thin then, and stays answerable
     ],

@@ -58,6 +58,7 @@ FIRST_CLICKS = "per-class"
 
 _ROUNDS = 5
 _INTERRUPTED = 130
+_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -362,6 +363,8 @@ def main(arguments: Sequence[str]) -> int:
 def _simulate(given: argparse.Namespace, command: str) -> int:
     plan = _plan(given)
     _config(given, class_count=2, crop=None)  # what cannot work is said before a minute is spent on reading pictures
+    if given.threads is not None:
+        torch.set_num_threads(given.threads)
     device = choose_device(given.device)
     if given.out is not None:
         given.out.mkdir(parents=True, exist_ok=True)
@@ -492,6 +495,8 @@ def _plan(given: argparse.Namespace) -> Plan:
         value = getattr(given, name)
         if value is not None and value < 1:
             raise BadArgument(f"--{name.replace('_', '-')} has to be at least 1, not {value}.")
+    if given.threads is not None and not 1 <= given.threads <= _MOST_THREADS:
+        raise BadArgument(f"--threads is a number from 1 to {_MOST_THREADS}, not {given.threads}.")
     if given.border < 0:
         raise BadArgument(f"--border is a number of pixels, not {given.border}.")
     if any(not 0 <= index <= 255 for index in given.void_index):
@@ -623,6 +628,7 @@ def _parser() -> argparse.ArgumentParser:
         "--void-index", type=int, action="append", default=[], metavar="N", help="mask value that means void; again"
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    parser.add_argument("--threads", type=int, metavar="N", help="processor threads; all cores when left out")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"where {RESULT_FILE} and {CURVE_FILE} go")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     return parser
