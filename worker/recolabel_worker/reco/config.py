@@ -76,7 +76,11 @@ def check_backbone(name: str) -> None:
 
 @dataclass(frozen=True)
 class RecoConfig:
-    """The regional contrast (Eq. 1-4)."""
+    """The regional contrast (Eq. 1-4).
+
+    Raises:
+        InvalidArgument: a number or word is not allowed; `argument` names the field.
+    """
 
     delta_w: float = 0.7  # confidence an unlabelled pixel needs to enter the contrast; paper
     delta_s: float = 0.97  # label probability below which a pixel is a hard query (Eq. 4); paper
@@ -132,7 +136,11 @@ class ViewConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run. `from_dict(to_dict())` gives the same run again."""
+    """One training run. `from_dict(to_dict())` gives the same run again.
+
+    Raises:
+        InvalidArgument: a number or word is not allowed; `argument` names the field.
+    """
 
     num_classes: int
     steps: int = 60  # about 80 seconds of processor time at the default crop

@@ -30,6 +30,9 @@ class SparseImage:
     Args:
         image: (H, W, 3) uint8 RGB, numpy or torch.
         label_map: (H, W) uint8, class index, VOID or UNLABELLED. None: nobody said anything.
+
+    Raises:
+        InvalidArgument: the image is of another kind, or the label map of another size than the image.
     """
 
     image: Tensor | NDArray[np.uint8]
@@ -92,7 +95,7 @@ class TrainingSet:
 
 
 def as_tensor(array: Tensor | NDArray[np.uint8]) -> Tensor:
-    """The array as a tensor of its own memory layout; read-only numpy arrays are copied."""
+    """The array, (...) uint8 of any shape, as a tensor of its own memory layout; read-only numpy arrays are copied."""
     if isinstance(array, Tensor):
         return array
     return torch.from_numpy(array if array.flags.writeable else array.copy())
@@ -121,6 +124,8 @@ def hold_out_labels(
     images: Sequence[SparseImage], share: float, generator: torch.Generator
 ) -> tuple[list[SparseImage], list[SparseImage]]:
     """Split the labelled pixels: (for training, held out). Void stays in both; the images are the same.
+
+    About `share` of them, 0..1, is held out.
 
     Squares of HELD_OUT_BLOCK_PX share one fate: the pixels of a stroke are so alike that judging a model on every tenth
     of them, with the other nine in training, would flatter it.
@@ -185,6 +190,9 @@ class Sampler:
 
     Each pass is a permutation made from (seed, number of the pass), so a run that resumes at position k sees what an
     uninterrupted one would have seen.
+
+    Raises:
+        InvalidArgument: there is no index.
     """
 
     def __init__(self, indices: Sequence[int], seed: int) -> None:

@@ -31,7 +31,7 @@ class Aspp(nn.Module):
         self.merge = conv_norm(width * (len(dilations) + 2), width, 1, norm=norm)
 
     def forward(self, deep: Tensor, deepest: Tensor) -> Tensor:
-        """Join both stages at stride 16 to `width` channels."""
+        """Join (B, channels, height, width) of both stages at stride 16 to (B, `width`, height, width)."""
         x = self.reduce(torch.cat([deep, deepest], dim=1))
         around = local_mean(x, _AROUND_CELLS)
         merged: Tensor = self.merge(torch.cat([x, around, *(branch(x) for branch in self.branches)], dim=1))
@@ -50,7 +50,7 @@ class LightDecoder(nn.Module):
         )
 
     def forward(self, deep: Tensor, fine: Tensor) -> Tensor:
-        """Give the (B, width, h, w) that both heads read."""
+        """Give the (B, width, h, w) that both heads read, of ASPP output at stride 16 and the (B, fine, h, w)."""
         joined = torch.cat([upsample(deep, fine.shape[-2:]), self.reduce_fine(fine)], dim=1)
         mixed: Tensor = self.mix(joined)
         return mixed
@@ -73,7 +73,7 @@ class PaperAspp(nn.Module):
         self.merge = conv_norm(width * (len(dilations) + 2), width, 1, norm=norm)
 
     def forward(self, deep: Tensor, deepest: Tensor) -> Tensor:  # noqa: ARG002 - the light pyramid reads both
-        """Give `width` channels at stride 16."""
+        """Give (B, `width`, height, width) of the deepest stage, all at stride 16."""
         whole = self.whole(deepest.mean((2, 3), keepdim=True)).expand(-1, -1, *deepest.shape[-2:])
         merged: Tensor = self.merge(torch.cat([*(branch(deepest) for branch in self.branches), whole], dim=1))
         return merged
@@ -89,5 +89,5 @@ class PaperDecoder(nn.Module):
         self.reduce_fine = conv_norm(fine, self.FINE_WIDTH, 1, norm=norm)
 
     def forward(self, deep: Tensor, fine: Tensor) -> Tensor:
-        """Give the (B, 304, h, w) that both heads read."""
+        """Give the (B, 304, h, w) that both heads read, of ASPP output at stride 16 and the (B, fine, h, w)."""
         return torch.cat([upsample(deep, fine.shape[-2:]), self.reduce_fine(fine)], dim=1)

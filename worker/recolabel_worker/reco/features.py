@@ -52,7 +52,7 @@ class Features:
         return self._mapped(Tensor.float)
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Named tensors for a file; `from_tensors` reads them back."""
+        """Named tensors for a file: stage_0 to stage_3, the correction where there is one, size as (2,) int64."""
         named = {f"stage_{number}": stage.contiguous() for number, stage in enumerate(self.stages)}
         if self.correction is not None:
             named["correction"] = self.correction.contiguous()
@@ -96,7 +96,8 @@ def extract_features(
 ) -> Features:
     """Run the backbone once on an (H, W, 3) uint8 image, in eval mode, on the network's device.
 
-    Large images go through in tiles that see `margin_px` beyond their border; their stages are put together.
+    Large images go through in tiles of `tile_px` that see `margin_px` beyond their border; their stages are put
+    together. Both are multiples of 16, the margin less than half of the tile.
     """
     was_training = network.training
     network.eval()
@@ -196,7 +197,7 @@ class FeatureCache:
 
 
 def cell_points(cells_P: Tensor, grid_size: tuple[int, int]) -> Tensor:
-    """Centres of numbered cells as `grid_sample` wants them: (1, 1, P, 2) of (x, y) in -1..1."""
+    """Centres of cells numbered row by row, (P,) int64, for `grid_sample`: (1, 1, P, 2) of (x, y) in -1..1."""
     height, width = grid_size
     y = (cells_P // width + 0.5) / height * 2 - 1
     x = (cells_P % width + 0.5) / width * 2 - 1

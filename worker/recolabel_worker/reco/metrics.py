@@ -29,14 +29,18 @@ def confusion_matrix(prediction: Tensor, label_map: Tensor, num_classes: int) ->
 
 
 def iou(confusion: Tensor) -> Tensor:
-    """Intersection over union of each class, (..., C) float64; NaN for a class neither labelled nor predicted."""
+    """Intersection over union of each class of (..., C, C) confusion matrices.
+
+    Returns:
+        (..., C) float64, 0..1; NaN for a class neither labelled nor predicted.
+    """
     confusion = confusion.double()
     intersection = confusion.diagonal(dim1=-2, dim2=-1)
     return intersection / (confusion.sum(-1) + confusion.sum(-2) - intersection)
 
 
 def mean_iou(confusion: Tensor) -> float:
-    """Mean of `iou` over the classes that occur; NaN when none does."""
+    """Mean over classes of the `iou` of a (C, C) confusion matrix, 0..1; NaN when no class occurs."""
     return float(iou(confusion).nanmean())
 
 
@@ -47,6 +51,15 @@ def mean_iou_interval(
 
     Args:
         confusions: (N, C, C), one matrix an image (or a click).
+        generator: draws the images; on the CPU.
+        coverage: share of the draws that lies inside, 0..1.
+        draws: how often the N images are drawn again.
+
+    Returns:
+        Lowest and highest, 0..1; NaN when no draw has a class.
+
+    Raises:
+        InvalidArgument: there is no matrix.
     """
     if not len(confusions):
         raise InvalidArgument("confusions", "is empty.")

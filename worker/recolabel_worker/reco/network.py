@@ -55,6 +55,8 @@ class NetworkOutput(NamedTuple):
 def direct_features(stages: Stages) -> tuple[Tensor, ...]:
     """The maps that the direct head reads: every stage, and the deep ones once more with their surroundings.
 
+    Each is (B, channels, height, width) at the stride of its stage: 4, 8, 16, 16, 16, 16.
+
     Measured on road scenes with 120 clicks: the two context maps and the smoothed first stage give the linear head two
     points of mIoU over the bare stages.
     """
@@ -158,7 +160,7 @@ class DeepLabV3Plus(nn.Module):
         )
 
     def stages(self, images: Tensor) -> Stages:
-        """Backbone features at strides 4, 8, 16, 16."""
+        """Backbone features at strides 4, 8, 16, 16 of (B, 3, H, W) RGB in 0..255; H and W multiples of 16."""
         found: Stages = self.backbone(images)
         return found
 
@@ -173,7 +175,7 @@ class DeepLabV3Plus(nn.Module):
         return corrected
 
     def freeze_stages(self, count: int) -> None:
-        """Hold the first `count` stages of the backbone fixed, 0 to 4."""
+        """Hold the first `count` stages of the backbone fixed, 0 to 4: they get no gradient."""
         freeze = self.backbone.freeze_stages
         assert callable(freeze)
         freeze(count)
@@ -273,7 +275,7 @@ def load_warm(network: DeepLabV3Plus, tensors: Mapping[str, Tensor], class_mappi
     """Fill a network from an earlier version whose classes may have been fewer or in another order.
 
     Args:
-        tensors: the earlier version's `export_state_dict`.
+        tensors: the earlier version's `export_state_dict`, of the same backbone, decoder and norm.
         class_mapping: for each class of `network` its index in the earlier version, None for a new class.
 
     Raises:

@@ -29,6 +29,8 @@ def predict(
 
     Args:
         network: (1, 3, H', W') float in 0..255 -> (1, C, H'/4, W'/4) logits, in eval mode, on `device`.
+        image: of any size.
+        device: where the network is.
         tile_px: multiple of 16; with `margin_px`, also one, less than half of it.
 
     Raises:

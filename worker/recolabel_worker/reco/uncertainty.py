@@ -29,12 +29,12 @@ class Candidate:
 
 
 def confidence_map(probabilities: Tensor) -> Tensor:
-    """Largest class probability of each pixel, (C, H, W) -> (H, W) float32."""
+    """Largest class probability of each pixel, (C, H, W) -> (H, W) float32, 0..1."""
     return probabilities.amax(0).float()
 
 
 def margin_map(probabilities: Tensor) -> Tensor:
-    """Largest minus second largest probability, (C, H, W) -> (H, W) float32; 1 where there is one class only."""
+    """Largest minus second largest probability, (C, H, W) -> (H, W) float32, 0..1; 1 where there is one class only."""
     if len(probabilities) == 1:
         return torch.ones_like(probabilities[0], dtype=torch.float32)
     best = probabilities.topk(2, dim=0).values.float()
@@ -42,12 +42,15 @@ def margin_map(probabilities: Tensor) -> Tensor:
 
 
 def to_byte(confidence: Tensor) -> Tensor:
-    """round(255 * confidence) as uint8."""
+    """round(255 * confidence) as uint8, of any shape (...). For storage and display: no threshold ever looks at it."""
     return (confidence.float() * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def inner_mask(prediction: Tensor, distance_px: int = BORDER_PX) -> Tensor:
-    """(H, W) bool: all pixels within `distance_px` (square) have one predicted class. The image's edge is no border."""
+    """(H, W) bool of (H, W) class indices: all pixels within `distance_px` (square) have one predicted class.
+
+    The image's edge is no border.
+    """
     classes = prediction[None, None].float()
     window, reach = 2 * distance_px + 1, distance_px
     highest = F.max_pool2d(classes, window, 1, reach)
@@ -69,7 +72,8 @@ def propose_candidates(
     before others. Classes take turns, rarest first, so a rare class finds its places free.
 
     Args:
-        probabilities: (C, H, W).
+        probabilities: (C, H, W) float, classes sum to 1.
+        per_class: most candidates of one predicted class.
         spacing_px: least distance in y or in x between any two candidates.
         exclude: (H, W) bool, pixels that are not to be asked about (labelled ones, say).
         generator: chooses which pixels of a large class are looked at, and the order of equal margins.
