@@ -13,6 +13,7 @@ from recolabel_worker.annotator import (
     answerable_pixels,
     choose_pixels,
     class_pixels,
+    draw_masks,
 )
 
 
@@ -181,3 +182,36 @@ def test_as_many_pixels_of_each_class_as_an_image_has() -> None:
     chosen = class_pixels(truth, truth < 2, 4, rng())
 
     assert sorted(truth[tuple(chosen.T)].tolist()) == [0, 0, 0, 0, 1, 1]
+
+
+# --- which masks are given whole ------------------------------------------------------------------------------
+
+
+def masks_of(*classes: int) -> list[np.ndarray]:
+    """One small mask for each image, all of one class but for a pixel of class 0."""
+    masks = [np.full((2, 2), index, np.uint8) for index in classes]
+    for mask in masks:
+        mask[0, 0] = 0
+    return masks
+
+
+def test_the_masks_that_are_drawn_show_every_class_when_they_can() -> None:
+    truths = masks_of(1, 1, 1, 1, 2, 1, 1, 1)
+
+    drawn = [draw_masks(truths, 2, 4, rng(seed)) for seed in range(20)]
+
+    assert all(4 in pair and len(set(pair)) == 2 and pair == sorted(pair) for pair in drawn)
+    assert len({tuple(pair) for pair in drawn}) > 3  # the other one is left to chance
+
+
+def test_masks_that_cannot_show_every_class_show_as_many_as_they_can() -> None:
+    truths = masks_of(254, 1, 2, 3, 254)
+
+    for seed in range(5):
+        assert len({1, 2, 3} & set(draw_masks(truths, 2, 4, rng(seed)))) == 2
+
+
+def test_the_seed_decides_which_masks_are_drawn() -> None:
+    truths = masks_of(*[1] * 30)
+
+    assert draw_masks(truths, 5, 2, rng(1)) == draw_masks(truths, 5, 2, rng(1)) != draw_masks(truths, 5, 2, rng(2))

@@ -136,6 +136,24 @@ def test_the_same_seed_gives_the_same_clicks_whatever_other_strategies_are_simul
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+def test_whole_masks_are_given_to_some_images_and_nothing_to_the_others(data: DataSet) -> None:
+    oracle = Oracle()
+    plan = replace(PLAN, strategies=("random",), seeds=(0, 1), budgets=(0,), full_masks=2)
+
+    points = list(simulate.simulate(plan, data, oracle))
+
+    assert [(point.seed, point.strategies, point.clicks) for point in points] == [
+        (0, ("full-masks",), 0),
+        (1, ("full-masks",), 0),
+    ]
+    for point, label_maps in zip(points, oracle.seen, strict=True):
+        assert len(point.masks) == 2
+        for item, label_map in zip(data.train, label_maps, strict=True):
+            given = item.label_map if item.name in point.masks else np.full_like(item.label_map, 255)
+            assert np.array_equal(label_map, given)
+    assert oracle.images == {item.name for item in data.train}
+
+
 def test_wrong_answers_are_given_as_often_as_asked_for(data: DataSet) -> None:
     oracle = Oracle()
 
@@ -198,6 +216,24 @@ def test_a_simulation_takes_as_many_threads_as_it_may(folder: Path, capsys: pyte
     document = run([*arguments, "--threads", "2"], capsys)
 
     assert document["machine"]["threads"] == torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("head", [["--head", "fast"], ["--steps", "1", "--set", "crop=[64,96]"]])
+def test_a_model_learns_from_a_few_whole_masks(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], head: list[str]
+) -> None:
+    arguments = [str(folder), "--full-masks", "2", "--size", "64x96", "--val-images", "1", "--out", str(tmp_path)]
+
+    document = run([*arguments, "--seeds", "0,1", *head], capsys)
+
+    [curve] = document["curves"]
+    [point] = curve["points"]
+    assert (document["x"], document["plan"]["full_masks"]) == ("masks", 2)
+    assert (curve["strategy"], point["masks"], point["clicks"]) == ("full-masks", 2, 0)
+    assert point["miou"] > 0.25  # meadow everywhere would be worth less than 0.2
+    assert [len(each["masks"]) for each in document["runs"]] == [2, 2]
+    assert "whole masks" in (tmp_path / "curve.svg").read_text()
+    assert simulate._table(document["curves"], "masks").splitlines()[1].split()[:2] == ["full-masks", "2"]
 
 
 def test_an_option_of_deep_training_means_the_deep_head(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -295,8 +331,13 @@ TEN = ["--clicks-per-image", "10"]
     [
         ([*TEN, "--strategy", "guess"], "no strategy 'guess'; there are random"),
         ([*TEN, "--strategy", ","], "no strategy ''"),
-        ([], "either --clicks-per-image or --clicks-per-class"),
-        ([*TEN, "--clicks-per-class", "1"], "either --clicks-per-image or --clicks-per-class"),
+        ([], "one of --clicks-per-image, --clicks-per-class and --full-masks"),
+        ([*TEN, "--clicks-per-class", "1"], "one of --clicks-per-image, --clicks-per-class and --full-masks"),
+        ([*TEN, "--full-masks", "1"], "one of --clicks-per-image, --clicks-per-class and --full-masks"),
+        (["--full-masks", "0"], "--full-masks has to be at least 1"),
+        (["--full-masks", "1", "--strategy", "reco"], "one round without a click"),
+        (["--full-masks", "1", "--error-rate", "0.1"], "one round without a click"),
+        (["--full-masks", "2"], "--full-masks 2 needs as many training images; there are 1"),
         (["--clicks-per-image", "0"], "--clicks-per-image has to be at least 1"),
         (["--clicks-per-class", "1", "--strategy", "reco"], "one round of random clicks"),
         ([*TEN, "--rounds", "11"], "11 rounds need at least as many clicks"),

@@ -15,7 +15,7 @@ Coordinates are (y, x). Letters: C classes, H W image pixels, K pixels chosen.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -40,6 +40,8 @@ PIXELPICK_SHARE = 0.05
 SPACING_PX = 8
 SPACINGS_PER_SIDE = 16
 """`reco` keeps 8 pixels from other clicks, or a sixteenth of a small image's short side: as the app's questions do."""
+
+_MASK_DRAWS = 100
 
 
 def answerable_pixels(truth: LabelMap, class_count: int, border_px: int = 0) -> Mask:
@@ -113,6 +115,31 @@ def class_pixels(truth: LabelMap, answerable: Mask, count: int, rng: np.random.G
         chosen.append(rng.choice(places, min(count, len(places)), replace=False))
     flat = np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
     return np.stack(np.unravel_index(flat, truth.shape), axis=1).astype(np.int64)
+
+
+def draw_masks(truths: Sequence[LabelMap], count: int, class_count: int, rng: np.random.Generator) -> list[int]:
+    """Draw `count` of the images, whose masks are given whole, so that each class of the data set is in one of them.
+
+    A draw that lacks a class is drawn anew, up to 100 times; then it is the one of them that lacks the fewest. So rare
+    classes are there where that is likely at all, and otherwise every set of images is as likely.
+
+    Args:
+        truths: (H, W) uint8 label maps of all images, `count` of them or more.
+
+    Returns:
+        Their indices, rising.
+    """
+    shown = np.array([np.bincount(truth.ravel(), minlength=256)[:class_count] > 0 for truth in truths])
+    wanted = int(shown.any(0).sum())
+    best, most = np.zeros(0, np.int64), -1
+    for _ in range(_MASK_DRAWS):
+        drawn = rng.choice(len(truths), count, replace=False)
+        there = int(shown[drawn].any(0).sum())
+        if there > most:
+            best, most = drawn, there
+        if most == wanted:
+            break
+    return sorted(best.tolist())
 
 
 def spacing_px(height: int, width: int) -> int:

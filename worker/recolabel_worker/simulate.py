@@ -5,6 +5,8 @@ random pixels in every training image; a model is trained; in each further round
 pixels of every image, the annotator answers from the mask, and a new model is trained on all clicks so far. Every
 round's model is judged on all pixels of `val`, which neither training nor strategy ever sees. The strategies share the
 first round of a seed.
+
+Instead, some images may carry their whole mask and the others nothing: the paper's Partial Dataset, Full Labels.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from recolabel_worker.annotator import (
     answerable_pixels,
     choose_pixels,
     class_pixels,
+    draw_masks,
 )
 from recolabel_worker.curve_svg import Line, draw_chart
 from recolabel_worker.dataset_folder import DataSet, LabelledImage, read_data_set
@@ -55,8 +58,12 @@ RESULT_FILE = "result.json"
 CURVE_FILE = "curve.svg"
 FIRST_CLICKS = "per-class"
 """Name of the curve that `--clicks-per-class` gives: random clicks of each class, no strategy."""
+FULL_MASKS = "full-masks"
+"""Name of the curve that `--full-masks` gives."""
 
 _ROUNDS = 5
+_X_TITLES = {"clicks_per_image": "clicks per image", "masks": "whole masks"}
+_COLUMN_TITLES = {"clicks_per_image": "clicks/image", "masks": "masks"}
 _INTERRUPTED = 130
 _MOST_THREADS = 1024
 
@@ -69,6 +76,7 @@ class Plan:
     seeds: tuple[int, ...]
     budgets: tuple[int, ...]  # clicks an image at the end of each round, rising
     clicks_per_class: int | None = None  # instead: so many clicks of each class of an image, one round
+    full_masks: int | None = None  # instead: the whole masks of so many images and no click, one round
     border_px: int = 0
     error_rate: float = 0.0
 
@@ -85,6 +93,7 @@ class Point:
     strategies: tuple[str, ...]  # all of them in the first round, which they share
     seed: int
     round: int  # from 1
+    masks: list[str]  # names of the images whose mask is given whole; no click is given then
     clicks: int  # answers so far, in all training images
     clicks_per_image: float
     class_clicks: list[int]  # answers by class
@@ -110,15 +119,21 @@ def simulate(
     """Run a plan; one point a trained model. Everything random follows from the seeds of the plan.
 
     Raises:
-        BadArgument: no pixel of the training images can be answered, or none of val be judged.
+        BadArgument: as `check`, or no pixel of the training images can be answered.
         InvalidArgument, NonFiniteLoss: as `Learner.fit`.
     """
-    if not any((item.label_map < len(data.class_names)).any() for item in data.val):
-        raise BadArgument("No pixel of the val masks has a class; there is nothing to judge by.")
-    first: tuple[str, ...] = plan.strategies if plan.clicks_per_class is None else (FIRST_CLICKS,)
+    check(plan, data)
+    first: tuple[str, ...] = plan.strategies
+    if plan.clicks_per_class is not None:
+        first = (FIRST_CLICKS,)
+    if plan.full_masks is not None:
+        first = (FULL_MASKS,)
     for seed in plan.seeds:
         start = _Clicks(plan, data, seed)
-        start.answer_at_random()
+        if plan.full_masks is None:
+            start.answer_at_random()
+        else:
+            start.take_masks(plan.full_masks)
         fitted, point = _fit(start, first, 1, learner, tick, clock)
         yield point
         for strategy in plan.strategies:
@@ -127,6 +142,18 @@ def simulate(
                 clicks.answer_questions(strategy, number, model, tick)
                 model, point = _fit(clicks, (strategy,), number, learner, tick, clock)
                 yield point
+
+
+def check(plan: Plan, data: DataSet) -> None:
+    """Refuse a plan that a data set cannot serve.
+
+    Raises:
+        BadArgument: no pixel of val can be judged, or there are fewer training images than masks to give.
+    """
+    if not any((item.label_map < len(data.class_names)).any() for item in data.val):
+        raise BadArgument("No pixel of the val masks has a class; there is nothing to judge by.")
+    if plan.full_masks is not None and plan.full_masks > len(data.train):
+        raise BadArgument(f"--full-masks {plan.full_masks} needs as many training images; there are {len(data.train)}.")
 
 
 class _Clicks:
@@ -140,12 +167,14 @@ class _Clicks:
             raise BadArgument("No pixel of the training masks has a class; there is nothing to click.")
         self.label_maps = [np.full(item.label_map.shape, UNLABELLED, np.uint8) for item in data.train]
         self.class_clicks = np.zeros(count, np.int64)
+        self.masks: list[str] = []
 
     def copy(self) -> _Clicks:
         twin = _Clicks.__new__(_Clicks)
         twin.plan, twin.data, twin.seed, twin.answerable = self.plan, self.data, self.seed, self.answerable
         twin.label_maps = [label_map.copy() for label_map in self.label_maps]
         twin.class_clicks = self.class_clicks.copy()
+        twin.masks = list(self.masks)
         return twin
 
     def answer_at_random(self) -> None:
@@ -157,6 +186,14 @@ class _Clicks:
             else:
                 pixels = self._choose("random", None, index, self.plan.budgets[0], rng)
             self._answer(index, pixels, rng)
+
+    def take_masks(self, count: int) -> None:
+        """Take the masks of `count` images whole, void and unlabelled pixels as they are."""
+        train = self.data.train
+        truths = [item.label_map for item in train]
+        for index in draw_masks(truths, count, len(self.class_clicks), np.random.default_rng([self.seed, 1])):
+            self.label_maps[index] = truths[index].copy()
+            self.masks.append(train[index].name)
 
     def answer_questions(self, strategy: Strategy, number: int, model: Fitted, tick: Tick) -> None:
         """Round `number` by a strategy; probabilities of all images are those of the round before."""
@@ -217,6 +254,7 @@ def _fit(
         strategies=strategies,
         seed=clicks.seed,
         round=number,
+        masks=clicks.masks,
         clicks=total,
         clicks_per_image=total / len(data.train),
         class_clicks=clicks.class_clicks.tolist(),
@@ -266,6 +304,7 @@ def _summary(points: Sequence[Point], class_names: Sequence[str]) -> dict[str, A
     per_class = np.array([point.class_iou for point in points])
     return {
         "round": points[0].round,
+        "masks": len(points[0].masks),
         "clicks_per_image": statistics.fmean(point.clicks_per_image for point in points),
         "clicks": statistics.fmean(point.clicks for point in points),
         "miou": mean,
@@ -297,8 +336,13 @@ def _number(value: float | None) -> float | None:
     return round(value, 6) if value is not None and math.isfinite(value) else None
 
 
-def chart(found: Sequence[dict[str, Any]], title: str) -> str | None:
-    """The curves as SVG, in points of mean IoU; None while there is nothing to draw."""
+def abscissa(plan: Plan) -> str:
+    """Which field of a curve's points the curve is drawn over."""
+    return "clicks_per_image" if plan.full_masks is None else "masks"
+
+
+def chart(found: Sequence[dict[str, Any]], title: str, x: str = "clicks_per_image") -> str | None:
+    """The curves as SVG, in points of mean IoU over the field `x`; None while there is nothing to draw."""
     lines = []
     for curve in found:
         points = [point for point in curve["points"] if point["miou"] is not None]
@@ -306,14 +350,14 @@ def chart(found: Sequence[dict[str, Any]], title: str) -> str | None:
             lines.append(
                 Line(
                     name=curve["strategy"],
-                    x=[point["clicks_per_image"] for point in points],
+                    x=[point[x] for point in points],
                     y=[100 * point["miou"] for point in points],
                     spread=[100 * (point["spread"] or 0.0) for point in points],
                 )
             )
     if not lines:
         return None
-    return draw_chart(lines, title=title, x_title="clicks per image", y_title="mean IoU on val, %")
+    return draw_chart(lines, title=title, x_title=_X_TITLES[x], y_title="mean IoU on val, %")
 
 
 def _run(point: Point, class_names: Sequence[str]) -> dict[str, Any]:
@@ -330,7 +374,7 @@ def _run(point: Point, class_names: Sequence[str]) -> dict[str, Any]:
 
 def _write(out: Path, document: dict[str, Any], title: str) -> None:
     _replace(out / RESULT_FILE, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
-    drawing = chart(document["curves"], title)
+    drawing = chart(document["curves"], title, document["x"])
     if drawing is not None:
         _replace(out / CURVE_FILE, drawing)
 
@@ -375,6 +419,7 @@ def _simulate(given: argparse.Namespace, command: str) -> int:
         val_limit=given.val_images,
         void_indices=given.void_index,
     )
+    check(plan, data)
     cfg = _config(given, class_count=len(data.class_names), crop=_largest(data.train))
     document: dict[str, Any] = {
         "command": command,
@@ -382,6 +427,7 @@ def _simulate(given: argparse.Namespace, command: str) -> int:
         "classes": data.class_names,
         "images": {"train": len(data.train), "val": len(data.val)},
         "plan": asdict(plan),
+        "x": abscissa(plan),
         "head": _head(given),
         "config": cfg.to_dict(),
         "machine": _machine(device),
@@ -407,7 +453,7 @@ def _simulate(given: argparse.Namespace, command: str) -> int:
     if given.json:
         print(json.dumps(document, ensure_ascii=False))
     else:
-        print(_table(document["curves"]))
+        print(_table(document["curves"], document["x"]))
     return 0
 
 
@@ -442,19 +488,19 @@ def _progress() -> Progress:
 
 
 def _told(point: Point) -> str:
-    return (
-        f"seed {point.seed}, {', '.join(point.strategies)}: {point.clicks_per_image:.1f} clicks an image, "
-        f"mean IoU {100 * point.miou:.1f}"
-    )
+    given = f"{len(point.masks)} whole masks" if point.masks else f"{point.clicks_per_image:.1f} clicks an image"
+    return f"seed {point.seed}, {', '.join(point.strategies)}: {given}, mean IoU {100 * point.miou:.1f}"
 
 
-def _table(found: Sequence[dict[str, Any]]) -> str:
+def _table(found: Sequence[dict[str, Any]], x: str = "clicks_per_image") -> str:
     """The curves in columns; the two networks of deep training besides the one that was chosen of them."""
     is_deep = any(point["trained_miou"] is not None for curve in found for point in curve["points"])
-    rows = [f"{'strategy':<18}{'clicks/image':>12}  {'mean IoU':<16}" + ("fast head       trained" if is_deep else "")]
+    rows = [
+        f"{'strategy':<18}{_COLUMN_TITLES[x]:>12}  {'mean IoU':<16}" + ("fast head       trained" if is_deep else "")
+    ]
     for curve in found:
         for point in curve["points"]:
-            row = f"{curve['strategy']:<18}{point['clicks_per_image']:>12.1f}  "
+            row = f"{curve['strategy']:<18}{point[x]:>12{'d' if x == 'masks' else '.1f'}}  "
             row += f"{_percent(point['miou'], point['spread']):<16}"
             if is_deep:
                 row += f"{_percent(point['fast_head_miou'], point['fast_head_spread']):<16}"
@@ -487,11 +533,12 @@ def _plan(given: argparse.Namespace) -> Plan:
     unknown = [name for name in strategies if name not in STRATEGIES]
     if unknown or not strategies:
         raise BadArgument(f"There is no strategy {(unknown or [''])[0]!r}; there are {', '.join(STRATEGIES)}.")
-    if (given.clicks_per_image is None) == (given.clicks_per_class is None):
-        raise BadArgument("Say how many clicks: either --clicks-per-image or --clicks-per-class.")
+    amounts = (given.clicks_per_image, given.clicks_per_class, given.full_masks)
+    if sum(amount is not None for amount in amounts) != 1:
+        raise BadArgument("Say how much is labelled: one of --clicks-per-image, --clicks-per-class and --full-masks.")
     if not 0 <= given.error_rate <= 1:
         raise BadArgument(f"--error-rate is a share from 0 to 1, not {given.error_rate:g}.")
-    for name in ("clicks_per_image", "clicks_per_class", "rounds", "images", "val_images"):
+    for name in ("clicks_per_image", "clicks_per_class", "full_masks", "rounds", "images", "val_images"):
         value = getattr(given, name)
         if value is not None and value < 1:
             raise BadArgument(f"--{name.replace('_', '-')} has to be at least 1, not {value}.")
@@ -508,6 +555,12 @@ def _plan(given: argparse.Namespace) -> Plan:
         border_px=given.border,
         error_rate=given.error_rate,
     )
+    if given.full_masks is not None:
+        if given.rounds not in (None, 1) or strategies != ("random",) or given.border or given.error_rate:
+            raise BadArgument(
+                "--full-masks is one round without a click; leave out --rounds, --strategy, --border and --error-rate."
+            )
+        return replace(plan, budgets=(0,), full_masks=given.full_masks)
     if given.clicks_per_class is not None:
         if given.rounds not in (None, 1) or strategies != ("random",):
             raise BadArgument("--clicks-per-class is one round of random clicks; leave out --rounds and --strategy.")
@@ -607,6 +660,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="data set folder")
     parser.add_argument("--clicks-per-image", type=int, metavar="N", help="clicks in each image at the end")
     parser.add_argument("--clicks-per-class", type=int, metavar="N", help="instead: so many of each class it shows")
+    parser.add_argument(
+        "--full-masks", type=int, metavar="N", help="instead: the whole masks of N images, the others unlabelled"
+    )
     parser.add_argument("--strategy", default="random", help=f"one or more of {','.join(STRATEGIES)}")
     parser.add_argument("--rounds", type=int, help=f"rounds, random clicks first; {_ROUNDS}, or 1 for random alone")
     parser.add_argument("--seeds", default="0", help="comma-separated, like 0,1,2")
