@@ -20,6 +20,7 @@ from recolabel_worker import simulate
 from recolabel_worker.__main__ import main
 from recolabel_worker.dataset_folder import DataSet, LabelledImage, read_data_set
 from recolabel_worker.learners import FastLearner, Fitted, Tick
+from recolabel_worker.reco import build_network
 
 SIZE = (96, 128)
 
@@ -236,6 +237,34 @@ def test_a_model_learns_from_a_few_whole_masks(
     assert simulate._table(document["curves"], "masks").splitlines()[1].split()[:2] == ["full-masks", "2"]
 
 
+@pytest.mark.parametrize("head", [["--head", "fast"], ["--head", "deep", "--steps", "1", "--set", "crop=[64,96]"]])
+def test_both_heads_take_another_backbone_and_its_weights(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], head: list[str]
+) -> None:
+    asked = torch.Generator().manual_seed(5)
+    trunk = build_network(2, backbone="resnet50", pretrained=False).backbone
+    drawn = {
+        name: tensor + 0.01 * torch.randn(tensor.shape, generator=asked) if tensor.dim() == 4 else tensor
+        for name, tensor in trunk.state_dict().items()
+    }
+    torch.save(drawn, tmp_path / "drawn.pth")
+    arguments = [str(folder), "--clicks-per-image", "20", "--size", "64x96", "--images", "2", "--val-images", "1"]
+
+    document, again, plain = (
+        run([*arguments, *head, *options], capsys)
+        for options in (
+            ["--backbone", "resnet50", "--weights", str(tmp_path / "drawn.pth")],
+            ["--backbone", "resnet50", "--weights", str(tmp_path / "drawn.pth")],
+            ["--backbone", "resnet50"],
+        )
+    )
+
+    assert document["config"]["backbone"] == "resnet50"
+    assert document["weights"] == str(tmp_path / "drawn.pth")
+    assert document["curves"] == again["curves"]
+    assert document["runs"][0]["fast_head_miou"] != plain["runs"][0]["fast_head_miou"]
+
+
 def test_an_option_of_deep_training_means_the_deep_head(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [str(folder), "--clicks-per-class", "2", "--size", "64x96", "--images", "2", "--val-images", "1"]
     settings = ["--steps", "1", "--method", "supervised", "--no-reco", "--set", "direct_lr=0", "--set", "views.flip=0"]
@@ -354,6 +383,9 @@ TEN = ["--clicks-per-image", "10"]
         ([*TEN, "--head", "wide"], "no head 'wide'"),
         ([*TEN, "--head", "fast", "--method", "classmix"], "--method is about deep training"),
         ([*TEN, "--method", "magic"], "method: is one of supervised"),
+        ([*TEN, "--backbone", "vgg"], "backbone: is one of efficientnet-lite0, resnet50"),
+        ([*TEN, "--weights", "/nowhere.pth"], "weights: /nowhere.pth cannot be read"),
+        ([*TEN, "--head", "deep", "--weights", __file__], "weights: test_simulate.py is neither"),
         ([*TEN, "--set", "reco"], "--set is NAME=VALUE"),
         ([*TEN, "--set", "reco.heat=1"], "no setting 'reco.heat'"),
         ([*TEN, "--set", "reco.temperature=0"], "temperature: has to be"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
@@ -15,6 +16,7 @@ from recolabel_worker.reco import SparseImage, TrainConfig, build_network, creat
 from recolabel_worker.reco.data import labels_of
 from recolabel_worker.reco.fast_head import fit_on_features
 from recolabel_worker.reco.features import Features, extract_features
+from recolabel_worker.reco.network import DeepLabV3Plus
 
 Tick = Callable[[], None]
 Source = Literal["fast head", "teacher"]
@@ -48,19 +50,40 @@ class Learner(Protocol):
         """
 
 
+def fresh_network(cfg: TrainConfig, weights: Path | None = None) -> DeepLabV3Plus:
+    """The network that a fit begins at; what is random in it follows from `cfg.seed`.
+
+    Args:
+        weights: a file of ImageNet weights of the backbone; left out, those that are installed, if any are.
+
+    Raises:
+        InvalidArgument: there is no such backbone, or the weights are not its own.
+        FileNotFoundError: the pretrained weights are not installed.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(cfg.seed)
+        return build_network(cfg.num_classes, **cfg.architecture, weights=weights)
+
+
 class FastLearner:
     """The head that the app fits within a second, on features that are extracted once.
 
-    Features take about 2.7 MB for an image of 480x360 pixels.
+    Features of the default backbone take about 2.7 MB for an image of 480x360 pixels.
     """
 
     work = 5
 
     def __init__(
-        self, cfg: TrainConfig, images: Iterable[LabelledImage], device: torch.device, tick: Tick = lambda: None
+        self,
+        cfg: TrainConfig,
+        images: Iterable[LabelledImage],
+        device: torch.device,
+        tick: Tick = lambda: None,
+        *,
+        weights: Path | None = None,
     ) -> None:
         self._cfg = cfg
-        self._network = build_network(cfg.num_classes).to(device).eval()
+        self._network = fresh_network(cfg, weights).to(device).eval()
         self._features: dict[LabelledImage, Features] = {}
         for item in images:
             self._features[item] = extract_features(self._network, item.pixels)
@@ -86,15 +109,17 @@ class DeepLearner:
     The fast head beside it is the one that the training began at: fitted on the same clicks, without the held-out ones.
     """
 
-    def __init__(self, cfg: TrainConfig, device: torch.device) -> None:
+    def __init__(self, cfg: TrainConfig, device: torch.device, *, weights: Path | None = None) -> None:
         self._cfg = cfg
         self._device = device
+        self._weights = weights
         self.work = cfg.steps
 
     def fit(self, images: Sequence[LabelledImage], clicks: Sequence[LabelMap], seed: int, tick: Tick) -> Fitted:
         """As `Learner.fit`; `seed` decides about views, samples and the heads' first weights."""
         sparse = [SparseImage(item.pixels, label_map) for item, label_map in zip(images, clicks, strict=True)]
-        state = create_state(replace(self._cfg, seed=seed), sparse, device=self._device)
+        cfg = replace(self._cfg, seed=seed)
+        state = create_state(cfg, sparse, network=fresh_network(cfg, self._weights), device=self._device)
         for _ in train(state):
             tick()
         networks: dict[Source, Probabilities] = {"teacher": self._predictor(state.teacher)}

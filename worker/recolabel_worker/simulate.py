@@ -50,9 +50,9 @@ from recolabel_worker.annotator import (
 from recolabel_worker.curve_svg import Line, draw_chart
 from recolabel_worker.dataset_folder import DataSet, LabelledImage, read_data_set
 from recolabel_worker.devices import choose_device
-from recolabel_worker.learners import DeepLearner, FastLearner, Fitted, Learner, Source, Tick
+from recolabel_worker.learners import DeepLearner, FastLearner, Fitted, Learner, Source, Tick, fresh_network
 from recolabel_worker.reco import InvalidArgument, NonFiniteLoss, TrainConfig, confusion_matrix, iou, mean_iou
-from recolabel_worker.reco.config import SIDE_MULTIPLE
+from recolabel_worker.reco.config import BACKBONES, SIDE_MULTIPLE
 
 RESULT_FILE = "result.json"
 CURVE_FILE = "curve.svg"
@@ -406,7 +406,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _simulate(given: argparse.Namespace, command: str) -> int:
     plan = _plan(given)
-    _config(given, class_count=2, crop=None)  # what cannot work is said before a minute is spent on reading pictures
+    # What cannot work is said before a minute is spent on reading pictures.
+    _check_network(_config(given, class_count=2, crop=None), given.weights)
     if given.threads is not None:
         torch.set_num_threads(given.threads)
     device = choose_device(given.device)
@@ -430,6 +431,7 @@ def _simulate(given: argparse.Namespace, command: str) -> int:
         "x": abscissa(plan),
         "head": _head(given),
         "config": cfg.to_dict(),
+        "weights": None if given.weights is None else str(given.weights),
         "machine": _machine(device),
         "curves": [],
         "runs": [],
@@ -438,7 +440,7 @@ def _simulate(given: argparse.Namespace, command: str) -> int:
     points: list[Point] = []
     try:
         with _progress() as bar:
-            for point in _points(plan, data, cfg, device, bar, is_fast=_head(given) == "fast"):
+            for point in _points(plan, data, cfg, device, bar, is_fast=_head(given) == "fast", weights=given.weights):
                 points.append(point)
                 bar.console.print(_told(point), markup=False, highlight=False)
                 document["runs"] = [_run(each, data.class_names) for each in points]
@@ -458,15 +460,22 @@ def _simulate(given: argparse.Namespace, command: str) -> int:
 
 
 def _points(
-    plan: Plan, data: DataSet, cfg: TrainConfig, device: torch.device, bar: Progress, *, is_fast: bool
+    plan: Plan,
+    data: DataSet,
+    cfg: TrainConfig,
+    device: torch.device,
+    bar: Progress,
+    *,
+    is_fast: bool,
+    weights: Path | None,
 ) -> Iterator[Point]:
     learner: Learner
     if is_fast:
         images = [*data.train, *data.val]
         reading = bar.add_task("features", total=len(images))
-        learner = FastLearner(cfg, images, device, tick=lambda: bar.advance(reading))
+        learner = FastLearner(cfg, images, device, tick=lambda: bar.advance(reading), weights=weights)
     else:
-        learner = DeepLearner(cfg, device)
+        learner = DeepLearner(cfg, device, weights=weights)
     asked = plan.fits - len(plan.seeds)
     total = plan.fits * (learner.work + len(data.val)) + asked * len(data.train)
     running = bar.add_task("models", total=total)
@@ -622,7 +631,11 @@ def _config(given: argparse.Namespace, *, class_count: int, crop: tuple[int, int
     values = TrainConfig(class_count).to_dict()
     if crop is not None:
         values["crop"] = [min(side, own + -own % SIDE_MULTIPLE) for side, own in zip(values["crop"], crop, strict=True)]
-    values |= {name: value for name, value in (("method", given.method), ("steps", given.steps)) if value is not None}
+    values |= {
+        name: value
+        for name, value in (("method", given.method), ("steps", given.steps), ("backbone", given.backbone))
+        if value is not None
+    }
     values["use_reco"] = not given.no_reco
     for setting in given.set:
         name, equals, text = setting.partition("=")
@@ -639,6 +652,13 @@ def _config(given: argparse.Namespace, *, class_count: int, crop: tuple[int, int
         return TrainConfig.from_dict(values)
     except TypeError as error:
         raise BadArgument(f"A value of --set is of the wrong kind: {error}.") from error
+
+
+def _check_network(cfg: TrainConfig, weights: Path | None) -> None:
+    try:
+        fresh_network(cfg, weights)
+    except FileNotFoundError as error:
+        raise BadArgument(str(error)) from error
 
 
 def _value(text: str) -> Any:
@@ -670,6 +690,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--method", help="supervised, cutout, cutmix or classmix")
     parser.add_argument("--no-reco", action="store_true", help="without the regional contrast")
     parser.add_argument("--steps", type=int, metavar="N", help="training steps of each round's model")
+    parser.add_argument("--backbone", metavar="NAME", help=f"{', '.join(BACKBONES)} or hf:MODEL")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="ImageNet weights of the backbone")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a field of TrainConfig: reco.temperature=0.1"
     )
