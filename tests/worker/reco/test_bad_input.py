@@ -1,0 +1,224 @@
+"""Every kind of bad input, in one table: the sentence names the argument and says what was expected."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from recolabel_worker.reco import (
+    InvalidArgument,
+    RecoConfig,
+    SparseImage,
+    TrainConfig,
+    build_network,
+    confusion_matrix,
+    create_state,
+    export_state_dict,
+    predict,
+    regional_contrast_loss,
+)
+from recolabel_worker.reco.config import UNLABELLED
+from recolabel_worker.reco.data import Sampler, TrainingSet
+from recolabel_worker.reco.metrics import mean_iou_interval
+from recolabel_worker.reco.network import load_warm
+
+from .conftest import clicked
+
+CLASSES = 3
+TINY = TrainConfig(2, steps=1, crop=(32, 32))
+IMAGE = np.zeros((32, 48, 3), np.uint8)
+
+
+def contrast(**spoilt: Tensor) -> None:
+    """The contrast of a small scene, one of its arguments put in by the caller."""
+    g = torch.Generator().manual_seed(0)
+    arguments = {
+        "representation": torch.randn(2, 8, 4, 4, generator=g),
+        "label_map": torch.randint(CLASSES, (2, 4, 4), generator=g),
+        "probabilities": torch.randn(2, CLASSES, 4, 4, generator=g).softmax(1),
+    }
+    regional_contrast_loss(**(arguments | spoilt), generator=g)  # type: ignore[arg-type]
+
+
+def labelled(value: int) -> SparseImage:
+    """One click."""
+    label_map = np.full(IMAGE.shape[:2], UNLABELLED, np.uint8)
+    label_map[3, 4] = value
+    return SparseImage(IMAGE, label_map)
+
+
+def network(**options: Any) -> Any:
+    return build_network(2, pretrained=False, **options)
+
+
+def weights_of(backbone: str, folder: Path) -> Path:
+    """A file as a published one of `backbone`."""
+    file = folder / f"{backbone}.pth"
+    torch.save(network(backbone=backbone).backbone.state_dict(), file)
+    return file
+
+
+def wrong_sum(folder: Path) -> Any:
+    return network(
+        weights=weights_of("efficientnet-lite0", folder), weights_sha256=hashlib.sha256(b"another").hexdigest()
+    )
+
+
+Case = tuple[str, str, str, Callable[[Path], object]]
+
+CASES: list[Case] = [
+    # remark, argument, what the sentence says of what was expected, what is tried
+    (
+        "a label map of another height",
+        "label_map",
+        r"asks \(2, 4, 4\)",
+        lambda _: contrast(label_map=torch.zeros(2, 3, 4, dtype=torch.int64)),
+    ),
+    (
+        "probabilities of another batch",
+        "probabilities",
+        r"needed is \(B, C, h, w\)",
+        lambda _: contrast(probabilities=torch.full((1, CLASSES, 4, 4), 1 / CLASSES)),
+    ),
+    (
+        "a representation that is no batch of maps",
+        "representation",
+        r"has to be \(B, D, h, w\) float",
+        lambda _: contrast(representation=torch.zeros(2, 8)),
+    ),
+    (
+        "a class index out of range in a loss",
+        "label_map",
+        r"no class of 0\.\.2, nor 254 void, nor 255",
+        lambda _: contrast(label_map=torch.full((2, 4, 4), CLASSES)),
+    ),
+    (
+        "a class index out of range in an image",
+        "label_map",
+        "there are 2 classes, counted from 0",
+        lambda _: create_state(TINY, [labelled(2)], network=network()),
+    ),
+    (
+        "a class index out of range in a prediction",
+        "prediction",
+        r"outside 0\.\.2",
+        lambda _: confusion_matrix(torch.tensor([3]), torch.tensor([0]), CLASSES),
+    ),
+    ("a temperature of 0", "temperature", "finite and above 0", lambda _: RecoConfig(temperature=0.0)),
+    ("a temperature below 0", "temperature", "finite and above 0", lambda _: RecoConfig(temperature=-1.0)),
+    (
+        "a NaN in the representation",
+        "representation",
+        "NaN or infinity",
+        lambda _: contrast(representation=torch.full((2, 8, 4, 4), float("nan"))),
+    ),
+    (
+        "an infinity in the representation",
+        "representation",
+        "NaN or infinity",
+        lambda _: contrast(representation=torch.full((2, 8, 4, 4), float("inf"))),
+    ),
+    (
+        "probabilities that do not sum to 1",
+        "probabilities",
+        "sum to 1 over the classes",
+        lambda _: contrast(probabilities=torch.full((2, CLASSES, 4, 4), 0.5)),
+    ),
+    ("an empty data set to train on", "images", "at least one image", lambda _: create_state(TINY, [])),
+    ("an empty training set", "images", "at least one image", lambda _: TrainingSet([], 2)),
+    ("nothing to sample", "indices", "is empty", lambda _: Sampler([], seed=0)),
+    (
+        "nothing to judge by",
+        "confusions",
+        "is empty",
+        lambda _: mean_iou_interval(torch.zeros(0, 2, 2), torch.Generator()),
+    ),
+    (
+        "a data set without a label",
+        "images",
+        "click at least one pixel of a class",
+        lambda _: create_state(TINY, [SparseImage(IMAGE)], network=network()),
+    ),
+    (
+        "a mask of another size",
+        "label_map",
+        r"is \(48, 32\) for an image of \(32, 48\)",
+        lambda _: SparseImage(IMAGE, np.zeros((48, 32), np.uint8)),
+    ),
+    ("an image of floats", "image", r"\(H, W, 3\) uint8", lambda _: SparseImage(IMAGE.astype(np.float32))),
+    (
+        "an image of floats to predict",
+        "image",
+        r"\(H, W, 3\) uint8",
+        lambda _: predict(network(), torch.zeros(32, 48, 3)),
+    ),
+    (
+        "an unknown method",
+        "method",
+        "is one of supervised, cutout, cutmix, classmix",
+        lambda _: TrainConfig.from_dict({"num_classes": 2, "method": "mixup"}),
+    ),
+    (
+        "an unknown way to draw keys",
+        "key_sampling",
+        "is one of active, uniform",
+        lambda _: TrainConfig.from_dict({"num_classes": 2, "reco": {"key_sampling": "hard"}}),
+    ),
+    (
+        "an unknown way to draw queries",
+        "query_sampling",
+        "is one of hard, random, easy",
+        lambda _: TrainConfig.from_dict({"num_classes": 2, "reco": {"query_sampling": "active"}}),
+    ),
+    (
+        "an unknown backbone",
+        "backbone",
+        "is one of efficientnet-lite0, resnet50, resnet101 or hf:",
+        lambda _: network(backbone="vgg"),
+    ),
+    (
+        "an unknown backbone in a configuration",
+        "backbone",
+        "is one of efficientnet-lite0",
+        lambda _: replace(TINY, backbone="vgg"),
+    ),
+    (
+        "weights of another architecture",
+        "weights",
+        "of another architecture: it lacks",
+        lambda folder: network(backbone="resnet50", weights=weights_of("efficientnet-lite0", folder)),
+    ),
+    ("a wrong sha256", "weights_sha256", "it is not the file that was meant", wrong_sum),
+    (
+        "a network of another architecture",
+        "network",
+        "the run's configuration says",
+        lambda _: create_state(replace(TINY, decoder="paper"), [clicked(0)], network=network()),
+    ),
+    (
+        "an earlier version of another architecture",
+        "warm_start",
+        "lacks the tensor",
+        lambda _: load_warm(network(), export_state_dict(network(decoder="paper")), [0, 1]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("remark", "argument", "expected", "attempt"), CASES, ids=[case[0] for case in CASES])
+def test_bad_input_is_a_value_error_that_names_the_argument_and_what_was_expected(
+    remark: str, argument: str, expected: str, attempt: Callable[[Path], object], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=expected) as refused:
+        attempt(tmp_path)
+
+    assert isinstance(refused.value, InvalidArgument), remark
+    assert refused.value.argument == argument
+    assert str(refused.value).startswith(f"{argument}: ")
