@@ -16,6 +16,7 @@ import platform
 import statistics
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -70,7 +71,11 @@ _QUICK_LOSS_SIZES = (LossSize((2, 64, 30, 40), 4),)
 
 @dataclass(frozen=True)
 class LossFigures:
-    """Forward and backward of the contrast beside the floor: read the representation once, write its gradient once."""
+    """Forward and backward of the contrast beside the floor: read the representation once, write its gradient once.
+
+    The floor is what torch's own operations take for that: on Linux the contrast can get the memory for its gradient
+    faster, in large pages.
+    """
 
     shape: tuple[int, int, int, int]
     num_classes: int
@@ -257,7 +262,10 @@ def bench_refine(
 
 
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
-    """Most memory that torch held at any moment of `work`, beyond what it held before."""
+    """Most memory that was held at any moment of `work`, beyond what was held before.
+
+    On the processor torch's most and the most of numpy and Python are added, as though they fell on one moment.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         before = torch.cuda.memory_allocated(device)
@@ -268,7 +276,10 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
     # Garbage of earlier work, freed meanwhile, would count against the peak.
     gc.collect()
     with torch.autograd.profiler.profile(profile_memory=True) as profile:
+        tracemalloc.start()
         work()
+        elsewhere = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
     assert profile.kineto_results is not None
     changes = [
         (event.start_ns(), event.nbytes()) for event in profile.kineto_results.events() if event.name() == "[memory]"
@@ -277,7 +288,7 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
     for _, change in sorted(changes, key=lambda moment: moment[0]):
         held += change
         peak = max(peak, held)
-    return peak
+    return peak + elsewhere
 
 
 def picture(seed: int, size: tuple[int, int], num_classes: int, *, clicks: int) -> SparseImage:

@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 from recolabel_worker.reco import RecoConfig, regional_contrast_loss
 from recolabel_worker.reco.config import KEY_SAMPLINGS, UNLABELLED, VOID, InvalidArgument
 from recolabel_worker.reco.losses import eta, info_nce, pseudo_label_loss, supervised_loss
+from recolabel_worker.reco.sampling import direction_and_length
 
 
 def scene(seed: int = 0, classes: int = 4, size: int = 12) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,7 +117,7 @@ def test_info_nce_is_the_formula_worked_by_hand() -> None:
     # The query points along the positive (cosine 1) and is at right angles to two negatives (cosine 0), t = 0.5.
     query, negatives = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.0, -1.0]])
 
-    loss, gradient = info_nce(query, torch.tensor([1.0, 0.0]), negatives, temperature=0.5)
+    loss, gradient = info_nce(*direction_and_length(query), torch.tensor([1.0, 0.0]), negatives, temperature=0.5)
 
     assert float(loss) == pytest.approx(-math.log(math.e**2 / (math.e**2 + 2)))
     # The negatives push in opposite directions, and the positive cannot pull the query any closer.
@@ -133,19 +134,21 @@ def test_the_gradient_that_info_nce_gives_is_the_one_autograd_finds(
     positive = F.normalize(torch.randn(6, generator=g), dim=0)
     negatives = F.normalize(torch.randn((5, 7, 6) if keys_of_their_own else (7, 6), generator=g), dim=-1)
 
-    value, gradient = info_nce(queries, positive, negatives, temperature)
+    value, gradient = info_nce(*direction_and_length(queries), positive, negatives, temperature, weight=0.3)
 
     leaf = queries.double().requires_grad_()
     keys = torch.cat([positive.expand(5, 1, 6), negatives.expand(5, 7, 6)], dim=1).double()
     similar = torch.einsum("qd,qkd->qk", F.normalize(leaf, dim=1), keys) / temperature
-    expected = F.cross_entropy(similar, torch.zeros(5, dtype=torch.int64))
+    expected = 0.3 * F.cross_entropy(similar, torch.zeros(5, dtype=torch.int64))
     expected.backward()  # type: ignore[no-untyped-call]
     assert float(value) == pytest.approx(float(expected.detach()), rel=1e-4)
     torch.testing.assert_close(gradient.double(), leaf.grad, rtol=1e-3, atol=1e-6)
 
 
 def test_a_query_of_no_length_is_left_where_it_is() -> None:
-    _, gradient = info_nce(torch.zeros(1, 2), torch.tensor([1.0, 0.0]), torch.tensor([[0.0, 1.0]]), 0.5)
+    nowhere = direction_and_length(torch.zeros(1, 2))
+
+    _, gradient = info_nce(*nowhere, torch.tensor([1.0, 0.0]), torch.tensor([[0.0, 1.0]]), 0.5)
 
     assert not gradient.any()
 

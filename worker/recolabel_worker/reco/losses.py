@@ -5,9 +5,11 @@ Letters: B images, C classes, D representation, h w cells at output stride 4, Q 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -18,6 +20,8 @@ from recolabel_worker.reco.config import MAX_CLASSES, UNLABELLED, VOID, InvalidA
 from recolabel_worker.reco.sampling import NO_LENGTH, direction_and_length
 
 _FRESH_KEYS_AT_ONCE = 8192  # rows of negative keys in memory when each query has its own: 8 MB at D = 256
+_ALIGNMENT = 64  # bytes; where torch itself lets memory start
+_EXPONENTS_FIT_ABOVE = 0.025  # temperature; exp(40) and its sums are far from the ends of float32
 
 
 def supervised_loss(logits: Tensor, label_map: Tensor, class_weights: Tensor | None = None) -> Tensor:
@@ -59,48 +63,90 @@ def pseudo_label_loss(logits: Tensor, pseudo_labels: Tensor, confidence: Tensor,
     return (eta(confidence, counted, delta_s) * per_image).mean()
 
 
-def info_nce(queries_QD: Tensor, positive_D: Tensor, negatives: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def info_nce(
+    directions_QD: Tensor,
+    lengths_Q: Tensor,
+    positive_D: Tensor,
+    negatives: Tensor,
+    temperature: float,
+    *,
+    weight: float = 1.0,
+    room: Room | None = None,
+    out: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Tell each query's positive key from its negative keys: one class's share of the contrast (inner term of Eq. 1).
 
     Deviation: the paper sums over queries, we average, so the value does not grow with the number of queries.
 
     Args:
-        queries_QD: representations of the class's queries, float32, of any length.
+        directions_QD: unit vectors along the representations of the class's queries, float32.
+        lengths_Q: how long those representations are, (Q, 1).
         positive_D: unit vector of the class's mean.
         negatives: unit vectors, (K, D) shared by the class's queries, or (Q, K, D) of their own.
         temperature: divisor of the dot products of unit vectors, above 0.
+        weight: factor of both results.
+        room: memory for what is computed on the way; allocated when left out.
+        out: (Q, D) where the gradient goes, which may be `directions_QD`; allocated when left out.
 
     Returns:
-        The mean over queries, 0-dim, and its gradient in `queries_QD`, (Q, D): taken here, where the exponentials are
-        at hand, it costs one matrix product more. Autograd records nothing.
+        The mean over queries, 0-dim, and its gradient in the queries' representations, (Q, D): taken here, where the
+        exponentials are at hand, it costs one matrix product more. Autograd records nothing.
 
     Raises:
         InvalidArgument: Q or K is 0. What an empty class means is decided where classes are looped over.
     """
-    if not len(queries_QD) or not negatives.shape[-2]:
-        raise InvalidArgument("queries_QD, negatives", "need at least one row each.")
+    queries, keys = len(directions_QD), negatives.shape[-2]
+    if not queries or not keys:
+        raise InvalidArgument("directions_QD, negatives", "need at least one row each.")
     with torch.no_grad():
-        directions, lengths = direction_and_length(queries_QD)
-        to_positive = directions @ positive_D / temperature
-        to_negatives = _rows_times(directions / temperature, negatives.mT)
-        # The largest exponent becomes 0, so that nothing overflows.
-        top = torch.maximum(to_negatives.amax(1), to_positive)
-        weights = to_negatives.sub_(top[:, None]).exp_()
+        room = room or Room.to_hold(queries, keys, directions_QD)
+        to_positive = directions_QD @ positive_D / temperature
+        exponents = _rows_times(directions_QD, negatives.mT, 1 / temperature, room.scores)
+        top = torch.zeros_like(to_positive)
+        if temperature < _EXPONENTS_FIT_ABOVE:
+            # The largest exponent becomes 0, so that nothing overflows.
+            top = torch.maximum(exponents.amax(1), to_positive)
+            exponents.sub_(top[:, None])
+        weights = exponents.exp_()
         of_negatives = weights.sum(1)
         total = of_negatives + (to_positive - top).exp()
-        value = (total.log() + top - to_positive).mean()
+        value = (total.log() + top - to_positive).mean() * weight
 
-        towards = (_rows_times(weights, negatives) - of_negatives[:, None] * positive_D) / total[:, None]
+        towards = _rows_times(weights, negatives, 1.0, room.towards)
+        towards.addr_(of_negatives, positive_D, alpha=-1)
         # A unit vector only turns: what points along it is lost. One of no length has nowhere to turn from.
-        towards -= (towards * directions).sum(1, keepdim=True) * directions
-        towards /= temperature * len(queries_QD) * lengths
-        gradient: Tensor = torch.where(lengths > NO_LENGTH, towards, 0.0)
-        return value, gradient
+        along = torch.mul(towards, directions_QD, out=_first(room.product, *towards.shape)).sum(1, keepdim=True)
+        scale = weight / (total[:, None] * (temperature * queries) * lengths_Q)
+        scale = torch.where(lengths_Q > NO_LENGTH, scale, 0.0)
+        gradient = torch.mul(directions_QD, -along * scale, out=out)
+        return value, gradient.addcmul_(towards, scale)
 
 
-def _rows_times(rows_QN: Tensor, matrix: Tensor) -> Tensor:
-    """(Q, M) of one (N, M) matrix for all rows, or of (Q, N, M), one for each."""
-    return rows_QN @ matrix if matrix.ndim == 2 else (rows_QN[:, None] @ matrix)[:, 0]
+class Room(NamedTuple):
+    """Memory that the classes use one after another: to ask the system anew for each costs more than to compute."""
+
+    scores: Tensor
+    towards: Tensor
+    product: Tensor
+
+    @classmethod
+    def to_hold(cls, queries: int, keys: int, like: Tensor) -> Room:
+        """For up to (Q, D) queries with (K, D) keys; D, precision and device are those of `like`."""
+        return cls(*(like.new_empty(queries * columns) for columns in (keys, like.shape[-1], like.shape[-1])))
+
+
+def _first(buffer: Tensor, rows: int, columns: int) -> Tensor:
+    return buffer[: rows * columns].view(rows, columns)
+
+
+def _rows_times(rows_QN: Tensor, matrix: Tensor, factor: float, buffer: Tensor) -> Tensor:
+    """(Q, M) of one (N, M) matrix for all rows, or of (Q, N, M), one for each; times a factor; held in `buffer`."""
+    target = _first(buffer, len(rows_QN), matrix.shape[-1])
+    if matrix.ndim == 2:
+        return torch.addmm(target, rows_QN, matrix, beta=0, alpha=factor, out=target)
+    wide = target[:, None]
+    torch.baddbmm(wide, rows_QN[:, None], matrix, beta=0, alpha=factor, out=wide)
+    return target
 
 
 def regional_contrast_loss(
@@ -164,14 +210,27 @@ def _contrast(
     loss = means.new_zeros(())
     cells_P = torch.cat(queries)
     gradient_PD = gather_cells(representation, cells_P)
+    _, lengths_P = direction_and_length(gradient_PD, out=gradient_PD)
     draw_keys = _key_source(representation, shares, cells, config, generator)
-    for c, rows in zip(range(num_classes), torch.split(gradient_PD, [len(own) for own in queries]), strict=True):
-        for part, keys in draw_keys(c, rows):
-            weight = len(part) / (len(rows) * len(classes))
-            value, gradient = info_nce(part, directions[c], keys, config.temperature)
-            loss += weight * value
-            # The queries are not needed any more: their gradients take their place.
-            torch.mul(gradient, weight, out=part)
+    room = Room.to_hold(max(len(own) for own in queries), config.num_keys, gradient_PD)
+    counts = [len(own) for own in queries]
+    by_class = zip(torch.split(gradient_PD, counts), torch.split(lengths_P, counts), strict=True)
+    for c, (rows, lengths) in enumerate(by_class):
+        for part, keys in draw_keys(c, len(rows)):
+            unit_vectors = rows[part]
+            weight = len(unit_vectors) / (len(rows) * len(classes))
+            # The unit vectors are not needed any more: their gradients take their place.
+            value, _ = info_nce(
+                unit_vectors,
+                lengths[part],
+                directions[c],
+                keys,
+                config.temperature,
+                weight=weight,
+                room=room,
+                out=unit_vectors,
+            )
+            loss += value
     return loss, cells_P, gradient_PD
 
 
@@ -181,24 +240,30 @@ def _key_source(
     cells: sampling.ClassCells,
     config: RecoConfig,
     generator: torch.Generator,
-) -> Callable[[int, Tensor], Iterator[tuple[Tensor, Tensor]]]:
-    """(class, its queries) -> queries with unit keys: all with one set (K, D), or parts with their own (Q, K, D)."""
+) -> Callable[[int, int], Iterator[tuple[slice, Tensor]]]:
+    """(class, number of its queries) -> which queries, and their unit keys: (K, D) for all, or (Q, K, D) for a part."""
 
-    def fresh(c: int, queries_QD: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        for part in torch.split(queries_QD, max(1, _FRESH_KEYS_AT_ONCE // config.num_keys)):
-            drawn = sampling.draw_negative_keys(shares_CC[c], cells, len(part) * config.num_keys, generator)
-            if len(part):
-                keys, _ = direction_and_length(gather_cells(representation, drawn))
-                yield part, keys.view(len(part), config.num_keys, -1)
+    def fresh(c: int, count: int) -> Iterator[tuple[slice, Tensor]]:
+        at_once = max(1, _FRESH_KEYS_AT_ONCE // config.num_keys)
+        for first in range(0, count, at_once):
+            part = slice(first, min(first + at_once, count))
+            drawn = sampling.draw_negative_keys(
+                shares_CC[c], cells, (part.stop - part.start) * config.num_keys, generator
+            )
+            keys = gather_cells(representation, drawn)
+            direction_and_length(keys, out=keys)
+            yield part, keys.view(-1, config.num_keys, keys.shape[1])
 
     if config.fresh_keys:
         return fresh
     pool = sampling.draw_key_pool(shares_CC, cells, config.num_keys, generator)
-    keys, _ = direction_and_length(gather_cells(representation, pool.cells))
+    keys = gather_cells(representation, pool.cells)
+    direction_and_length(keys, out=keys)
+    own = keys.new_empty(config.num_keys, keys.shape[1])
 
-    def shared(c: int, queries_QD: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        if len(queries_QD):
-            yield queries_QD, keys[pool.taken[c]]
+    def shared(c: int, count: int) -> Iterator[tuple[slice, Tensor]]:
+        if count:
+            yield slice(count), torch.index_select(keys, 0, pool.taken[c].nonzero().flatten(), out=own)
 
     return shared
 
@@ -223,10 +288,10 @@ class _WithGradientAt(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
         cells_P, gradient_PD = ctx.saved_tensors
-        whole = torch.empty(ctx.shape, dtype=ctx.dtype, device=outer.device, memory_format=ctx.memory_format)
-        # Each image is filled while its zeros are in the cache. Cells are distinct: no sum depends on an order.
+        whole = _zeros(ctx.shape, ctx.dtype, outer.device, ctx.memory_format)
+        # Cells are distinct: no sum depends on an order.
         for index, places, rows in _by_image(cells_P, ctx.shape):
-            image = whole[index].zero_().flatten(1)
+            image = whole[index].flatten(1)
             gradient = (outer * gradient_PD[rows]).to(ctx.dtype)
             if image.T.is_contiguous():
                 image.T.index_copy_(0, places, gradient)
@@ -236,6 +301,24 @@ class _WithGradientAt(torch.autograd.Function):
                 # Slower, but scatter_ holds a float32 copy of a half precision image meanwhile.
                 image[:, places] = gradient.T
         return whole, None, None, None
+
+
+def _zeros(shape: torch.Size, dtype: torch.dtype, device: torch.device, memory_format: torch.memory_format) -> Tensor:
+    """A tensor of zeros.
+
+    On the processor by way of numpy, which asks Linux for zeroed memory in pages of 2 MB. torch takes pages of 4 kB,
+    and to be given those takes two to three times as long as to write them.
+    """
+    if device.type != "cpu":
+        return torch.empty(shape, dtype=dtype, device=device, memory_format=memory_format).zero_()
+    numbers = math.prod(shape)
+    memory = torch.from_numpy(np.zeros(numbers * dtype.itemsize + _ALIGNMENT, np.uint8))
+    start = -memory.data_ptr() % _ALIGNMENT
+    flat = memory[start : start + numbers * dtype.itemsize].view(dtype)
+    if memory_format == torch.channels_last:
+        images, channels, height, width = shape
+        return flat.view(images, height, width, channels).permute(0, 3, 1, 2)
+    return flat.view(shape)
 
 
 def gather_cells(representation: Tensor, cells_P: Tensor) -> Tensor:

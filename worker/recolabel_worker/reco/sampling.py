@@ -72,16 +72,20 @@ def class_graph(directions_CD: Tensor) -> Tensor:
     return directions_CD @ directions_CD.T
 
 
-def direction_and_length(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit vectors along the last dimension, and the lengths (..., 1), at least NO_LENGTH; float32.
+def direction_and_length(x: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Unit vectors along the last dimension, and the lengths (..., 1), at least NO_LENGTH.
 
     What is shorter than NO_LENGTH has no direction: its vector is shorter than 1.
+
+    Args:
+        x: (..., D) float32.
+        out: where the unit vectors go, which may be `x` itself; allocated when left out.
     """
     # Numbers beyond 1e19 have squares beyond float32: shorten first.
-    largest = x.abs().amax(-1, keepdim=True).float().clamp_min(1.0)
-    x = x / largest
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(NO_LENGTH)
-    return x / length, length * largest
+    largest = torch.linalg.vector_norm(x, ord=torch.inf, dim=-1, keepdim=True).clamp_min(1.0)
+    shortened = torch.div(x, largest, out=out)
+    length = torch.linalg.vector_norm(shortened, dim=-1, keepdim=True).clamp_min(NO_LENGTH)
+    return shortened.div_(length), length * largest
 
 
 def negative_class_probabilities(graph_CC: Tensor, present_C: Tensor) -> Tensor:
