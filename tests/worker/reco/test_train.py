@@ -74,6 +74,42 @@ def test_every_method_runs_with_and_without_reco(
     assert (report.losses.contrast is None) == (not use_reco)
 
 
+def test_the_total_is_the_weighted_sum_of_its_terms(pictures: list[SparseImage], tiny: TrainConfig) -> None:
+    sure = replace(tiny.reco, delta_s=0.4)  # the teacher of a fresh network gives each of two classes 0.5
+    cfg = replace(tiny, steps=1, pseudo_weight=3.0, contrast_weight=0.5, fast_start=False, reco=sure)
+    state = create_state(cfg, pictures, network=build_network(2, pretrained=False))
+
+    (report,) = train(state)
+
+    losses = report.losses
+    assert losses.pseudo is not None
+    assert losses.pseudo > 0
+    assert losses.total == pytest.approx(losses.supervised + 3.0 * losses.pseudo + 0.5 * (losses.contrast or 0.0))
+
+
+def test_the_contrast_pulls_by_its_weight(pictures: list[SparseImage], tiny: TrainConfig) -> None:
+    pulls = []
+    for weight in (0.25, 0.5):
+        cfg = replace(tiny, steps=1, fast_start=False, clip_norm=1e9, contrast_weight=weight)
+        state = create_state(cfg, pictures)
+        list(train(state))
+        pulls.append(state.student.get_parameter("representation_head.1.weight").grad)
+
+    assert pulls[0] is not None
+    assert pulls[0].any()
+    torch.testing.assert_close(pulls[1], 2 * pulls[0])
+
+
+def test_learning_rates_fall_from_step_to_step(pictures: list[SparseImage], tiny: TrainConfig) -> None:
+    state = create_state(replace(tiny, warm_up_steps=0), pictures, network=build_network(2, pretrained=False))
+
+    rates = [[group["lr"] for group in state.optimiser.param_groups] for _ in train(state)]
+
+    expected = [(1 - step / tiny.steps) ** tiny.lr_power for step in range(tiny.steps)]
+    for part, rate in enumerate((tiny.head_lr, tiny.direct_lr, tiny.backbone_lr)):
+        assert [step[part] for step in rates] == pytest.approx([rate * factor for factor in expected])
+
+
 @pytest.mark.parametrize(("wait_steps", "moves_it"), [(200, False), (0, True)])
 def test_a_fresh_representation_head_does_not_move_the_backbone(
     wait_steps: int, moves_it: bool, pictures: list[SparseImage], tiny: TrainConfig
