@@ -50,15 +50,21 @@ def class_sums(representation: Tensor, labels_N: Tensor, num_classes: int) -> Te
     Every number of the representation is in one of the sums, so finite sums prove it finite without a second look.
     """
     images, channels = representation.shape[:2]
-    sums = torch.zeros(num_classes + 1, channels, device=representation.device)
     numbers = torch.arange(num_classes + 1, device=representation.device, dtype=torch.uint8)[:, None]
-    labels_N = labels_N.clamp_max(num_classes).to(torch.uint8)
-    # One matrix product an image reads the representation once; only a half precision one is copied, part by part.
-    width = channels if representation.dtype == torch.float32 else 32
-    for image, labels in zip(representation.detach(), labels_N.view(images, -1), strict=True):
-        members = (labels == numbers).float()
-        for part, target in zip(torch.split(image.flatten(1), width), torch.split(sums, width, dim=1), strict=True):
-            target += members @ part.float().T
+    labels = labels_N.clamp_max(num_classes).to(torch.uint8).view(images, 1, -1)
+    sums = torch.zeros(num_classes + 1, channels, device=representation.device)
+    # A matrix product reads the representation once. Who is in which class may take a sixteenth of its memory. What has
+    # to be copied first, for its precision or its order in memory, is taken in small parts.
+    at_once, width = 1, 32
+    if representation.dtype == torch.float32:
+        width = channels
+        if representation.is_contiguous() or representation.is_contiguous(memory_format=torch.channels_last):
+            at_once = max(1, images * channels // (16 * (num_classes + 1)))
+    by_image = representation.detach().split(at_once)
+    for some, their_labels in zip(by_image, labels.split(at_once), strict=True):
+        members = (their_labels == numbers).float()
+        for part, target in zip(some.flatten(2).split(width, dim=1), sums.split(width, dim=1), strict=True):
+            target += (members @ part.float().mT).sum(0)
     return sums
 
 
