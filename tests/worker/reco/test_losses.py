@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from recolabel_worker.reco import RecoConfig, regional_contrast_loss
+from recolabel_worker.reco import RecoConfig, losses, regional_contrast_loss
 from recolabel_worker.reco.config import KEY_SAMPLINGS, UNLABELLED, VOID, InvalidArgument
 from recolabel_worker.reco.losses import eta, info_nce, pseudo_label_loss, supervised_loss
 from recolabel_worker.reco.sampling import direction_and_length
@@ -115,40 +115,41 @@ def test_active_and_uniform_keys_differ_where_classes_differ_in_size() -> None:
 
 def test_info_nce_is_the_formula_worked_by_hand() -> None:
     # The query points along the positive (cosine 1) and is at right angles to two negatives (cosine 0), t = 0.5.
-    query, negatives = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.0, -1.0]])
+    query, negatives = torch.tensor([[[2.0, 0.0]]]), torch.tensor([[[0.0, 1.0], [0.0, -1.0]]])
 
-    loss, gradient = info_nce(*direction_and_length(query), torch.tensor([1.0, 0.0]), negatives, temperature=0.5)
+    loss, gradient = info_nce(*direction_and_length(query), torch.tensor([[1.0, 0.0]]), negatives, temperature=0.5)
 
     assert float(loss) == pytest.approx(-math.log(math.e**2 / (math.e**2 + 2)))
     # The negatives push in opposite directions, and the positive cannot pull the query any closer.
-    torch.testing.assert_close(gradient, torch.zeros(1, 2))
+    torch.testing.assert_close(gradient, torch.zeros(1, 1, 2))
 
 
-@pytest.mark.parametrize("keys_of_their_own", [False, True])
+@pytest.mark.parametrize(("groups", "queries"), [(2, 5), (10, 1)], ids=["keys shared", "keys of their own"])
 @pytest.mark.parametrize("temperature", [0.5, 0.03, 0.01])
 def test_the_gradient_that_info_nce_gives_is_the_one_autograd_finds(
-    keys_of_their_own: bool, temperature: float
+    groups: int, queries: int, temperature: float
 ) -> None:
     g = torch.Generator().manual_seed(0)
-    queries = torch.randn(5, 6, generator=g) * torch.tensor([[1.0], [0.1], [10.0], [1.0], [3.0]])
-    positive = F.normalize(torch.randn(6, generator=g), dim=0)
-    negatives = F.normalize(torch.randn((5, 7, 6) if keys_of_their_own else (7, 6), generator=g), dim=-1)
+    lengths = torch.tensor([1.0, 0.1, 10.0, 1.0, 3.0, 1.0, 0.5, 2.0, 7.0, 1.0]).view(groups, queries, 1)
+    representations = torch.randn(groups, queries, 6, generator=g) * lengths
+    positive = F.normalize(torch.randn(groups, 6, generator=g), dim=-1)
+    negatives = F.normalize(torch.randn(groups, 7, 6, generator=g), dim=-1)
 
-    value, gradient = info_nce(*direction_and_length(queries), positive, negatives, temperature, weight=0.3)
+    value, gradient = info_nce(*direction_and_length(representations), positive, negatives, temperature, weight=0.3)
 
-    leaf = queries.double().requires_grad_()
-    keys = torch.cat([positive.expand(5, 1, 6), negatives.expand(5, 7, 6)], dim=1).double()
-    similar = torch.einsum("qd,qkd->qk", F.normalize(leaf, dim=1), keys) / temperature
-    expected = 0.3 * F.cross_entropy(similar, torch.zeros(5, dtype=torch.int64))
+    leaf = representations.double().requires_grad_()
+    keys = torch.cat([positive[:, None], negatives], dim=1).double()
+    similar = torch.einsum("gqd,gkd->gqk", F.normalize(leaf, dim=-1), keys).flatten(0, 1) / temperature
+    expected = 0.3 * F.cross_entropy(similar, torch.zeros(10, dtype=torch.int64), reduction="sum")
     expected.backward()  # type: ignore[no-untyped-call]
     assert float(value) == pytest.approx(float(expected.detach()), rel=1e-4)
     torch.testing.assert_close(gradient.double(), leaf.grad, rtol=1e-3, atol=1e-6)
 
 
 def test_a_query_of_no_length_is_left_where_it_is() -> None:
-    nowhere = direction_and_length(torch.zeros(1, 2))
+    nowhere = direction_and_length(torch.zeros(1, 1, 2))
 
-    _, gradient = info_nce(*nowhere, torch.tensor([1.0, 0.0]), torch.tensor([[0.0, 1.0]]), 0.5)
+    _, gradient = info_nce(*nowhere, torch.tensor([[1.0, 0.0]]), torch.tensor([[[0.0, 1.0]]]), 0.5)
 
     assert not gradient.any()
 
@@ -206,6 +207,28 @@ def test_the_same_seed_gives_the_same_bits_of_loss_and_gradient() -> None:
 
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])
+
+
+@pytest.mark.parametrize("queries", [5, 20])
+def test_whether_classes_are_computed_one_by_one_or_side_by_side_changes_nothing_but_rounding(
+    queries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    representation, label_map, probabilities = scene(classes=9)
+    rare = (label_map == 2) | (label_map == 5)
+    label_map[rare & (torch.rand(label_map.shape, generator=torch.Generator().manual_seed(1)) < 0.8)] = UNLABELLED
+
+    def outcome(at_once: int) -> tuple[Tensor, Tensor]:
+        monkeypatch.setattr(losses, "_CLASSES_AT_ONCE", at_once)
+        loss = regional_contrast_loss(
+            representation,
+            label_map,
+            probabilities,
+            config=RecoConfig(num_queries=queries),
+            generator=torch.Generator().manual_seed(4),
+        )
+        return loss.detach(), torch.autograd.grad(loss, representation)[0]
+
+    torch.testing.assert_close(outcome(4), outcome(1))
 
 
 EMPTINESS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {

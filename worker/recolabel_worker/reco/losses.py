@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +22,8 @@ from recolabel_worker.reco.config import MAX_CLASSES, UNLABELLED, VOID, InvalidA
 from recolabel_worker.reco.sampling import NO_LENGTH, direction_and_length
 
 _FRESH_KEYS_AT_ONCE = 8192  # rows of negative keys in memory when each query has its own: 8 MB at D = 256
+_CLASSES_AT_ONCE = 4  # in the products of queries and keys: even, for two threads; more would take too much memory
+_QUERIES_AT_ONCE = 1024  # of several classes
 _ALIGNMENT = 64  # bytes; where torch itself lets memory start
 _EXPONENTS_FIT_ABOVE = 0.025  # temperature; exp(40) and its sums are far from the ends of float32
 
@@ -64,61 +68,58 @@ def pseudo_label_loss(logits: Tensor, pseudo_labels: Tensor, confidence: Tensor,
 
 
 def info_nce(
-    directions_QD: Tensor,
-    lengths_Q: Tensor,
-    positive_D: Tensor,
-    negatives: Tensor,
+    directions_GQD: Tensor,
+    lengths_GQ: Tensor,
+    positive_GD: Tensor,
+    negatives_GKD: Tensor,
     temperature: float,
     *,
     weight: float = 1.0,
     room: Room | None = None,
     out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Tell each query's positive key from its negative keys: one class's share of the contrast (inner term of Eq. 1).
-
-    Deviation: the paper sums over queries, we average, so the value does not grow with the number of queries.
+    """Tell each query's positive key from its negative keys (inner terms of Eq. 1), for G groups of Q queries at once.
 
     Args:
-        directions_QD: unit vectors along the representations of the class's queries, float32.
-        lengths_Q: how long those representations are, (Q, 1).
-        positive_D: unit vector of the class's mean.
-        negatives: unit vectors, (K, D) shared by the class's queries, or (Q, K, D) of their own.
+        directions_GQD: unit vectors along the representations of the queries, float32.
+        lengths_GQ: how long those representations are, (G, Q, 1).
+        positive_GD: the positive key of each group, a unit vector: its class's mean.
+        negatives_GKD: the negative keys that a group's queries share, unit vectors.
         temperature: divisor of the dot products of unit vectors, above 0.
         weight: factor of both results.
         room: memory for what is computed on the way; allocated when left out.
-        out: (Q, D) where the gradient goes, which may be `directions_QD`; allocated when left out.
+        out: (G, Q, D) where the gradient goes, which may be `directions_GQD`; allocated when left out.
 
     Returns:
-        The mean over queries, 0-dim, and its gradient in the queries' representations, (Q, D): taken here, where the
+        The sum over queries, 0-dim, and its gradient in the queries' representations, (G, Q, D): taken here, where the
         exponentials are at hand, it costs one matrix product more. Autograd records nothing.
 
     Raises:
-        InvalidArgument: Q or K is 0. What an empty class means is decided where classes are looped over.
+        InvalidArgument: G, Q or K is 0. What an empty class means is decided where classes are looped over.
     """
-    queries, keys = len(directions_QD), negatives.shape[-2]
-    if not queries or not keys:
-        raise InvalidArgument("directions_QD, negatives", "need at least one row each.")
+    if not directions_GQD.numel() or not negatives_GKD.numel():
+        raise InvalidArgument("directions_GQD, negatives_GKD", "need at least one row each.")
     with torch.no_grad():
-        room = room or Room.to_hold(queries, keys, directions_QD)
-        to_positive = directions_QD @ positive_D / temperature
-        exponents = _rows_times(directions_QD, negatives.mT, 1 / temperature, room.scores)
+        room = room or Room.to_hold(lengths_GQ.numel(), negatives_GKD.shape[1], directions_GQD)
+        to_positive = directions_GQD @ positive_GD[:, :, None] / temperature
+        exponents = _product(directions_GQD, negatives_GKD.mT, 1 / temperature, room.scores)
         top = torch.zeros_like(to_positive)
         if temperature < _EXPONENTS_FIT_ABOVE:
             # The largest exponent becomes 0, so that nothing overflows.
-            top = torch.maximum(exponents.amax(1), to_positive)
-            exponents.sub_(top[:, None])
+            top = torch.maximum(exponents.amax(2, keepdim=True), to_positive)
+            exponents.sub_(top)
         weights = exponents.exp_()
-        of_negatives = weights.sum(1)
+        of_negatives = weights.sum(2, keepdim=True)
         total = of_negatives + (to_positive - top).exp()
-        value = (total.log() + top - to_positive).mean() * weight
+        value = (total.log() + top - to_positive).sum() * weight
 
-        towards = _rows_times(weights, negatives, 1.0, room.towards)
-        towards.addr_(of_negatives, positive_D, alpha=-1)
+        towards = _product(weights, negatives_GKD, 1.0, room.towards)
+        towards.baddbmm_(of_negatives, positive_GD[:, None], alpha=-1)
         # A unit vector only turns: what points along it is lost. One of no length has nowhere to turn from.
-        along = torch.mul(towards, directions_QD, out=_first(room.product, *towards.shape)).sum(1, keepdim=True)
-        scale = weight / (total[:, None] * (temperature * queries) * lengths_Q)
-        scale = torch.where(lengths_Q > NO_LENGTH, scale, 0.0)
-        gradient = torch.mul(directions_QD, -along * scale, out=out)
+        product = room.scores[: towards.numel()].view(towards.shape)  # the scores are not needed any more
+        along = torch.mul(towards, directions_GQD, out=product).sum(2, keepdim=True)
+        scale = torch.where(lengths_GQ > NO_LENGTH, weight / (total * temperature * lengths_GQ), 0.0)
+        gradient = torch.mul(directions_GQD, -along * scale, out=out)
         return value, gradient.addcmul_(towards, scale)
 
 
@@ -127,26 +128,19 @@ class Room(NamedTuple):
 
     scores: Tensor
     towards: Tensor
-    product: Tensor
 
     @classmethod
     def to_hold(cls, queries: int, keys: int, like: Tensor) -> Room:
-        """For up to (Q, D) queries with (K, D) keys; D, precision and device are those of `like`."""
-        return cls(*(like.new_empty(queries * columns) for columns in (keys, like.shape[-1], like.shape[-1])))
+        """For up to (Q, D) queries at once, each with (K, D) keys; D, precision and device are those of `like`."""
+        channels = like.shape[-1]
+        return cls(like.new_empty(queries * max(keys, channels)), like.new_empty(queries * channels))
 
 
-def _first(buffer: Tensor, rows: int, columns: int) -> Tensor:
-    return buffer[: rows * columns].view(rows, columns)
-
-
-def _rows_times(rows_QN: Tensor, matrix: Tensor, factor: float, buffer: Tensor) -> Tensor:
-    """(Q, M) of one (N, M) matrix for all rows, or of (Q, N, M), one for each; times a factor; held in `buffer`."""
-    target = _first(buffer, len(rows_QN), matrix.shape[-1])
-    if matrix.ndim == 2:
-        return torch.addmm(target, rows_QN, matrix, beta=0, alpha=factor, out=target)
-    wide = target[:, None]
-    torch.baddbmm(wide, rows_QN[:, None], matrix, beta=0, alpha=factor, out=wide)
-    return target
+def _product(left: Tensor, right: Tensor, factor: float, buffer: Tensor) -> Tensor:
+    """(G, Q, M) of (G, Q, N) and (G, N, M), times a factor, held in `buffer`."""
+    shape = (*left.shape[:2], right.shape[2])
+    target = buffer[: math.prod(shape)].view(shape)
+    return torch.baddbmm(target, left, right, beta=0, alpha=factor, out=target)
 
 
 def regional_contrast_loss(
@@ -159,7 +153,9 @@ def regional_contrast_loss(
 ) -> Tensor:
     """Pull hard pixels to their class's mean and away from pixels of the classes they resemble (Eq. 1-4).
 
-    The mean over the classes present; one that has no hard pixel or no rival adds 0, and where all are so the loss is
+    The mean over the classes present of the mean over a class's queries (deviation: the paper sums over queries, with
+    which the value would grow with their number); a class
+    that has no hard pixel or no rival adds 0, and where all are so the loss is
     exactly 0 and still differentiable. Gradients flow through the queries only.
 
     Args:
@@ -207,23 +203,29 @@ def _contrast(
     if len(classes := present.nonzero().flatten().tolist()) < 2:
         return means.new_zeros(()), labels_N[:0], means[:0]
 
-    loss = means.new_zeros(())
-    cells_P = torch.cat(queries)
+    # Classes with as many queries lie side by side, so that some can be computed at once.
+    order = sorted((c for c in classes if len(queries[c])), key=lambda c: len(queries[c]))
+    if not order:
+        return means.new_zeros(()), labels_N[:0], means[:0]
+    cells_P = torch.cat([queries[c] for c in order])
     gradient_PD = gather_cells(representation, cells_P)
     _, lengths_P = direction_and_length(gradient_PD, out=gradient_PD)
+    loss = means.new_zeros(())
     draw_keys = _key_source(representation, shares, cells, config, generator)
-    room = Room.to_hold(max(len(own) for own in queries), config.num_keys, gradient_PD)
-    counts = [len(own) for own in queries]
-    by_class = zip(torch.split(gradient_PD, counts), torch.split(lengths_P, counts), strict=True)
-    for c, (rows, lengths) in enumerate(by_class):
-        for part, keys in draw_keys(c, len(rows)):
-            unit_vectors = rows[part]
-            weight = len(unit_vectors) / (len(rows) * len(classes))
+    most = len(queries[order[-1]])
+    room = Room.to_hold(min(_CLASSES_AT_ONCE * most, max(most, _QUERIES_AT_ONCE)), config.num_keys, gradient_PD)
+    first = 0
+    for group in _of_equal(order, [len(queries[c]) for c in order]):
+        each = len(queries[group[0]])
+        weight = 1 / (each * len(classes))
+        for part, positive_of, keys in draw_keys(group, each):
+            rows = slice(first + part.start, first + part.stop)
+            unit_vectors = gradient_PD[rows].view(len(keys), -1, gradient_PD.shape[1])
             # The unit vectors are not needed any more: their gradients take their place.
             value, _ = info_nce(
                 unit_vectors,
-                lengths[part],
-                directions[c],
+                lengths_P[rows].view(len(keys), -1, 1),
+                directions[positive_of],
                 keys,
                 config.temperature,
                 weight=weight,
@@ -231,7 +233,20 @@ def _contrast(
                 out=unit_vectors,
             )
             loss += value
+        first += each * len(group)
     return loss, cells_P, gradient_PD
+
+
+def _of_equal(classes: list[int], counts: list[int]) -> Iterator[list[int]]:
+    """Neighbouring classes of equal count, as many as go together; one alone may have more than _QUERIES_AT_ONCE."""
+    for count, same in groupby(zip(classes, counts, strict=True), key=itemgetter(1)):
+        numbers = [c for c, _ in same]
+        at_once = max(1, min(_CLASSES_AT_ONCE, _QUERIES_AT_ONCE // count))
+        for first in range(0, len(numbers), at_once):
+            yield numbers[first : first + at_once]
+
+
+_Keys = tuple[slice, list[int], Tensor]  # which of the queries, the class of each group, (G, K, D) unit keys
 
 
 def _key_source(
@@ -240,30 +255,31 @@ def _key_source(
     cells: sampling.ClassCells,
     config: RecoConfig,
     generator: torch.Generator,
-) -> Callable[[int, int], Iterator[tuple[slice, Tensor]]]:
-    """(class, number of its queries) -> which queries, and their unit keys: (K, D) for all, or (Q, K, D) for a part."""
+) -> Callable[[list[int], int], Iterator[_Keys]]:
+    """(classes, queries of each) -> (G, K, D) unit keys: a class is a group, or each query of its own."""
 
-    def fresh(c: int, count: int) -> Iterator[tuple[slice, Tensor]]:
+    def fresh(classes: list[int], each: int) -> Iterator[_Keys]:
         at_once = max(1, _FRESH_KEYS_AT_ONCE // config.num_keys)
-        for first in range(0, count, at_once):
-            part = slice(first, min(first + at_once, count))
-            drawn = sampling.draw_negative_keys(
-                shares_CC[c], cells, (part.stop - part.start) * config.num_keys, generator
-            )
-            keys = gather_cells(representation, drawn)
-            direction_and_length(keys, out=keys)
-            yield part, keys.view(-1, config.num_keys, keys.shape[1])
+        for position, c in enumerate(classes):
+            for first in range(position * each, (position + 1) * each, at_once):
+                part = slice(first, min(first + at_once, (position + 1) * each))
+                count = part.stop - part.start
+                drawn = sampling.draw_negative_keys(shares_CC[c], cells, count * config.num_keys, generator)
+                keys = gather_cells(representation, drawn)
+                direction_and_length(keys, out=keys)
+                yield part, [c] * count, keys.view(count, config.num_keys, -1)
 
     if config.fresh_keys:
         return fresh
     pool = sampling.draw_key_pool(shares_CC, cells, config.num_keys, generator)
     keys = gather_cells(representation, pool.cells)
     direction_and_length(keys, out=keys)
-    own = keys.new_empty(config.num_keys, keys.shape[1])
+    own = keys.new_empty(_CLASSES_AT_ONCE * config.num_keys, keys.shape[1])
 
-    def shared(c: int, count: int) -> Iterator[tuple[slice, Tensor]]:
-        if count:
-            yield slice(count), torch.index_select(keys, 0, pool.taken[c].nonzero().flatten(), out=own)
+    def shared(classes: list[int], each: int) -> Iterator[_Keys]:
+        taken = pool.taken[classes].nonzero()[:, 1]
+        found = torch.index_select(keys, 0, taken, out=own[: len(taken)])
+        yield slice(0, len(classes) * each), classes, found.view(len(classes), config.num_keys, -1)
 
     return shared
 

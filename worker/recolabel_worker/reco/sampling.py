@@ -60,10 +60,12 @@ def class_sums(representation: Tensor, labels_N: Tensor, num_classes: int) -> Te
         width = channels
         if representation.is_contiguous() or representation.is_contiguous(memory_format=torch.channels_last):
             at_once = max(1, images * channels // (16 * (num_classes + 1)))
-    by_image = representation.detach().split(at_once)
-    for some, their_labels in zip(by_image, labels.split(at_once), strict=True):
+    by_image = torch.split(representation.detach(), at_once)
+    for some, their_labels in zip(by_image, torch.split(labels, at_once), strict=True):
         members = (their_labels == numbers).float()
-        for part, target in zip(some.flatten(2).split(width, dim=1), sums.split(width, dim=1), strict=True):
+        for part, target in zip(
+            torch.split(some.flatten(2), width, dim=1), torch.split(sums, width, dim=1), strict=True
+        ):
             target += (members @ part.float().mT).sum(0)
     return sums
 
