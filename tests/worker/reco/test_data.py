@@ -57,6 +57,7 @@ BAD_IMAGES = [
     ("grey", np.zeros((4, 4), np.uint8), None),
     ("floats", np.zeros((4, 4, 3), np.float32), None),
     ("no pixel", np.zeros((0, 4, 3), np.uint8), None),
+    ("labels of another kind", np.zeros((4, 4, 3), np.uint8), np.full((4, 4), -1, np.int64)),
     ("labels of another size", np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8)),
 ]
 

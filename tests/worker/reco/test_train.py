@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +14,11 @@ import torch
 
 from recolabel_worker.reco import (
     METHODS,
+    DeepLabV3Plus,
     InvalidArgument,
     Method,
     NonFiniteLoss,
+    RecoConfig,
     SparseImage,
     TrainConfig,
     TrainState,
@@ -25,7 +31,9 @@ from recolabel_worker.reco import (
     train,
 )
 from recolabel_worker.reco.config import UNLABELLED, VOID
-from recolabel_worker.reco.train import pseudo_labels
+from recolabel_worker.reco.data import Labels
+from recolabel_worker.reco.mixing import Mixable
+from recolabel_worker.reco.train import contrast_labels, pseudo_labels
 
 from .conftest import clicked, two_class_picture
 
@@ -199,19 +207,80 @@ def test_scarce_labels_never_give_nan(remark: str, images: list[SparseImage], ti
     assert all(torch.isfinite(tensor).all() for tensor in bits(state).values()), remark
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_weights_alone(
-    pictures: list[SparseImage], tiny: TrainConfig
+def _spoil_the_logits(network: DeepLabV3Plus) -> None:
+    network.direct.bias.fill_(float("nan"))
+
+
+def _spoil_the_representation(network: DeepLabV3Plus) -> None:
+    for parameter in network.representation_head.parameters():
+        parameter.fill_(float("inf"))
+
+
+def _spoil_the_gradient(network: DeepLabV3Plus) -> None:
+    # The loss is a number still.
+    last = network.get_parameter("representation_head.1.weight")
+    last.register_hook(lambda gradient: gradient * float("nan"))  # type: ignore[no-untyped-call]
+
+
+DIVERGED: list[tuple[str, Callable[[DeepLabV3Plus], None], dict[str, Any]]] = [
+    ("logits, ReCo or not", _spoil_the_logits, {"use_reco": False}),
+    ("logits", _spoil_the_logits, {}),
+    ("the representation alone", _spoil_the_representation, {}),
+    ("a gradient alone", _spoil_the_gradient, {}),
+    ("logits, with batch statistics that would follow", _spoil_the_logits, {"train_batch_norm": True, "norm": "batch"}),
+]
+
+
+@pytest.mark.parametrize(("remark", "spoil", "options"), DIVERGED, ids=[remark for remark, _, _ in DIVERGED])
+def test_a_loss_that_is_not_finite_ends_the_run_and_changes_nothing(
+    remark: str,
+    spoil: Callable[[DeepLabV3Plus], None],
+    options: dict[str, Any],
+    pictures: list[SparseImage],
+    tiny: TrainConfig,
 ) -> None:
-    state = create_state(replace(tiny, use_reco=False), pictures)
+    # Given a run whose numbers break down behind its first step
+    cfg = replace(tiny, **options)
+    network = build_network(2, pretrained=False, **cfg.architecture)
+    state = create_state(cfg, pictures, network=network)
+    run = train(state)
+    next(run)
     with torch.no_grad():
-        state.student.direct.bias.fill_(float("nan"))
-    before = bits(state)
+        spoil(state.student)
+    before, student, rng = bits(state), copy.deepcopy(state.student.state_dict()), state.rng.get_state()
 
-    with pytest.raises(NonFiniteLoss) as stopped:
-        next(train(state))
+    with pytest.raises(NonFiniteLoss, match="step 2") as stopped:
+        next(run)
 
-    assert stopped.value.step == 1
+    # I expect the state of step 1, to the last draw
+    assert (stopped.value.step, state.step) == (2, 1)
     assert all(torch.equal(before[name], tensor) for name, tensor in bits(state).items())
+    for name, tensor in state.student.state_dict().items():
+        torch.testing.assert_close(tensor, student[name], rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(state.rng.get_state(), rng)
+
+
+def test_the_threshold_for_labelled_images_is_a_setting() -> None:
+    """One view: a click of class 0, a void, and cells where the student is sure of class 1 by 0.9, or by 0.6."""
+    given = torch.tensor([[[0, VOID, UNLABELLED, UNLABELLED]]])
+    sure = torch.tensor([0.9, 0.9, 0.9, 0.6]).view(1, 1, 1, 4)
+    probabilities = torch.cat([1 - sure, sure], dim=1)
+
+    entering = {
+        delta: contrast_labels(given, probabilities, None, RecoConfig(delta_w_labelled=delta)).flatten().tolist()
+        for delta in (1.0, 0.7, 0.5)
+    }
+
+    assert entering == {1.0: [0, VOID, UNLABELLED, UNLABELLED], 0.7: [0, VOID, 1, UNLABELLED], 0.5: [0, VOID, 1, 1]}
+
+
+def test_a_pseudo_label_enters_the_contrast_above_delta_w() -> None:
+    given = torch.tensor([[[0, UNLABELLED]]])
+    strong = Mixable(torch.zeros(1, 3, 4, 8), torch.tensor([[[1, 1]]]), torch.tensor([[[0.71, 0.69]]]))
+
+    labels = contrast_labels(given, torch.full((1, 2, 1, 2), 0.5), strong, RecoConfig())
+
+    assert labels.tolist() == [[[0, UNLABELLED]], [[1, UNLABELLED]]]
 
 
 def test_a_run_that_broke_is_answered_with_the_fast_head(pictures: list[SparseImage], tiny: TrainConfig) -> None:
@@ -238,6 +307,26 @@ def test_labels_are_held_out_once_there_are_enough(pictures: list[SparseImage], 
     assert many.held_out is not None
     assert many.label_count + int(many.held_out.class_counts().sum()) == truth.size
     assert many.choose().held_out
+
+
+def test_on_held_out_labels_a_training_never_ends_below_the_fast_head(
+    tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dense = [SparseImage(*two_class_picture(0))]
+    state = create_state(replace(tiny, hold_out_from=1_000), dense, network=build_network(2, pretrained=False))
+    state.step = tiny.steps
+
+    def wrong_once(network: DeepLabV3Plus, pixels: torch.Tensor, labels: Labels, *rest: object) -> torch.Tensor:
+        right = torch.ones(int(labels.spoken.sum()), dtype=torch.bool)
+        right[0] = network is not state.teacher
+        return right
+
+    monkeypatch.setattr(importlib.import_module("recolabel_worker.reco.train"), "_right", wrong_once)
+
+    choice = state.choose()
+
+    assert choice.held_out
+    assert choice.source == "fast head"
 
 
 def test_a_warm_start_continues_where_the_earlier_version_stood(pictures: list[SparseImage], tiny: TrainConfig) -> None:

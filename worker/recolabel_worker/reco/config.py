@@ -74,6 +74,20 @@ def check_backbone(name: str) -> None:
         raise InvalidArgument("backbone", f"is one of {known} or {HUGGING_FACE_PREFIX}MODEL, not {name!r}.")
 
 
+def _check_share(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not 0.0 <= value <= 1.0:
+            raise InvalidArgument(name, f"has to be in [0, 1], not {value!r}.")
+
+
+def _check_not_negative(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if not 0.0 <= value < math.inf:
+            raise InvalidArgument(name, f"has to be finite and at least 0, not {value!r}.")
+
+
 @dataclass(frozen=True)
 class RecoConfig:
     """The regional contrast (Eq. 1-4).
@@ -83,6 +97,8 @@ class RecoConfig:
     """
 
     delta_w: float = 0.7  # confidence an unlabelled pixel needs to enter the contrast; paper
+    delta_w_labelled: float = 1.0  # the same for pixels without a label in views around clicks, by the student's
+    # confidence; 1: labels alone speak there
     delta_s: float = 0.97  # label probability below which a pixel is a hard query (Eq. 4); paper
     temperature: float = 0.5  # divisor of similarities (Eq. 1); paper's published setting
     num_queries: int = 256  # hard pixels drawn for each class; paper
@@ -94,10 +110,7 @@ class RecoConfig:
     query_sampling: QuerySampling = "hard"  # by delta_s (Eq. 4): "hard", paper; "easy", the others; "random", either
 
     def __post_init__(self) -> None:
-        for name in ("delta_w", "delta_s"):
-            value = getattr(self, name)
-            if not 0.0 <= value <= 1.0:
-                raise InvalidArgument(name, f"is a probability in [0, 1], not {value!r}.")
+        _check_share(self, "delta_w", "delta_w_labelled", "delta_s")
         if not (self.temperature > 0.0 and math.isfinite(self.temperature)):
             raise InvalidArgument("temperature", f"has to be finite and above 0, not {self.temperature!r}.")
         for name in ("num_queries", "num_keys"):
@@ -111,17 +124,30 @@ class RecoConfig:
 
 @dataclass(frozen=True)
 class FastHeadConfig:
-    """The linear head that is fitted on frozen features."""
+    """The linear head that is fitted on frozen features.
+
+    Raises:
+        InvalidArgument: a number is not allowed; `argument` names the field.
+    """
 
     weight_decay: float = 0.03  # L2 weight on standardised features; measured best at 100-500 clicks on road scenes
     balance: float = 1.0  # 0: every click counts the same, 1: every class counts the same
     max_iterations: int = 30  # L-BFGS steps; 60 gave the same accuracy on road scenes in twice the time
     calibrate: bool = True  # divide logits by the temperature that suits labels left out of the fit, from 200 labels
 
+    def __post_init__(self) -> None:
+        _check_not_negative(self, "weight_decay", "balance")
+        if self.max_iterations < 1:
+            raise InvalidArgument("max_iterations", f"has to be at least 1, not {self.max_iterations!r}.")
+
 
 @dataclass(frozen=True)
 class ViewConfig:
-    """Weak and strong views. The strong ones are the paper's published setting."""
+    """Weak and strong views. The strong ones are the paper's published setting.
+
+    Raises:
+        InvalidArgument: a number is not allowed; `argument` names the field.
+    """
 
     scale: tuple[float, float] = (0.8, 1.25)  # random rescale; narrower than the paper's 0.5-1.5: runs are short
     flip: float = 0.5  # probability of a mirrored view
@@ -132,6 +158,13 @@ class ViewConfig:
     hue: float = 0.25  # turn of the colour circle, in turns, drawn from -x .. x
     blur: float = 0.5  # probability of a Gaussian blur
     blur_sigma_px: tuple[float, float] = (0.15, 1.15)
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "blur_sigma_px"):
+            ends = getattr(self, name)
+            if not (len(ends) == 2 and 0.0 < ends[0] <= ends[1] < math.inf):
+                raise InvalidArgument(name, f"is (lowest, highest), finite and above 0, not {ends!r}.")
+        _check_share(self, "flip", "jitter", "brightness", "contrast", "saturation", "hue", "blur")
 
 
 @dataclass(frozen=True)
@@ -189,7 +222,11 @@ class TrainConfig:
             raise InvalidArgument("frozen_stages", f"is 0 to 4, not {self.frozen_stages!r}.")
         if self.batch_labelled < 1 or self.batch_unlabelled < 1:
             raise InvalidArgument("batch_labelled, batch_unlabelled", "have to be at least 1.")
-
+        _check_not_negative(self, "head_lr", "direct_lr", "backbone_lr", "weight_decay", "lr_power", "balance")
+        _check_not_negative(self, "pseudo_weight", "contrast_weight", "warm_up_steps", "contrast_wait_steps")
+        _check_share(self, "ema_decay", "hold_out")
+        if not self.clip_norm > 0.0:
+            raise InvalidArgument("clip_norm", f"has to be above 0, not {self.clip_norm!r}.")
         check_backbone(self.backbone)
         choices: tuple[tuple[str, tuple[str, ...]], ...] = (
             ("decoder", DECODERS),

@@ -32,7 +32,7 @@ class SparseImage:
         label_map: (H, W) uint8, class index, VOID or UNLABELLED. None: nobody said anything.
 
     Raises:
-        InvalidArgument: the image is of another kind, or the label map of another size than the image.
+        InvalidArgument: image or label map are of another kind, or of two sizes.
     """
 
     image: Tensor | NDArray[np.uint8]
@@ -44,6 +44,8 @@ class SparseImage:
             raise InvalidArgument("image", f"has to be (H, W, 3) uint8, not {shape} {self.image.dtype}.")
         if self.label_map is not None and tuple(self.label_map.shape) != shape[:2]:
             raise InvalidArgument("label_map", f"is {tuple(self.label_map.shape)} for an image of {shape[:2]}.")
+        if self.label_map is not None and str(self.label_map.dtype).split(".")[-1] != "uint8":
+            raise InvalidArgument("label_map", f"has to be (H, W) uint8, not {self.label_map.dtype}.")
 
     @property
     def size(self) -> tuple[int, int]:

@@ -6,16 +6,17 @@ asking for the next report, and everything a run consists of is in `TrainState`.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from recolabel_worker.reco.config import UNLABELLED, VOID, InvalidArgument, TrainConfig
+from recolabel_worker.reco.config import UNLABELLED, VOID, InvalidArgument, RecoConfig, TrainConfig
 from recolabel_worker.reco.data import Labels, Sampler, SparseImage, TrainingSet, hold_out_labels
 from recolabel_worker.reco.fast_head import class_weights, fit_fast_head
 from recolabel_worker.reco.losses import pseudo_label_loss, regional_contrast_loss, supervised_loss
@@ -28,12 +29,13 @@ from recolabel_worker.reco.views import colour_and_blur, draw_geometry, take_vie
 
 
 class NonFiniteLoss(ArithmeticError):
-    """The total loss became NaN or infinite. The state is the one before the step; a smaller learning rate may help."""
+    """The total loss, or its gradient, became NaN or infinite. The state is the one before the step."""
 
     def __init__(self, step: int, losses: Losses) -> None:
+        terms = ", ".join(f"{name} {value:.4g}" for name, value in asdict(losses).items() if value is not None)
         super().__init__(
-            f"The loss of step {step} is not finite ({losses}). The weights are untouched; "
-            "train again from the last checkpoint with smaller learning rates."
+            f"The loss of step {step} is not finite ({terms}), so the step was not taken. Labels, earlier versions "
+            "and checkpoints are untouched; train again with another seed or with smaller learning rates."
         )
         self.step = step
 
@@ -103,9 +105,9 @@ class TrainState:
     def choose(self) -> Choice:
         """Judge teacher and fast head on held-out labels, or on the training labels when none are held out.
 
-        The fast head is taken when it is right where the teacher is wrong more often than the other way round by more
-        than chance would have it (one standard deviation of the difference). On training labels this notices a run
-        that broke; it cannot tell small differences.
+        On held-out labels the better one is taken, the teacher where both are as good. On training labels, which the
+        fast head was fitted to, it has to be right where the teacher is wrong more often than the other way round by
+        more than chance would have it (one standard deviation of the difference): this notices a run that broke.
         """
         judges = self.held_out or self.training_set
         old, new, classes = [], [], []
@@ -119,8 +121,9 @@ class TrainState:
         old_right, new_right = torch.cat(old), torch.cat(new)
         weights = class_weights(torch.bincount(truth, minlength=self.cfg.num_classes), 1.0)[truth]
         difference = weights * (new_right.float() - old_right.float())
+        allowed = 0.0 if self.held_out is not None else float(difference.square().sum().sqrt())
         # A run that began at a random decoder has no fast head to fall back on.
-        is_worse = self.cfg.fast_start and bool(-difference.sum() > difference.square().sum().sqrt())
+        is_worse = self.cfg.fast_start and float(-difference.sum()) > allowed
         return Choice(
             network=self.start if is_worse or not self.step else self.teacher,
             source="fast head" if is_worse or not self.step else "teacher",
@@ -207,6 +210,11 @@ def train_step(state: TrainState) -> Losses:
     Raises:
         NonFiniteLoss: nothing was changed.
     """
+    with _unchanged_by_a_failure(state):
+        return _step(state)
+
+
+def _step(state: TrainState) -> Losses:
     cfg = state.cfg
     images, label_maps = _labelled_views(state)
     strong = _strong_views(state) if cfg.uses_unlabelled else None
@@ -224,13 +232,7 @@ def train_step(state: TrainState) -> Losses:
         pseudo = pseudo_label_loss(logits[len(images) :], strong.label_map, strong.confidence, cfg.reco.delta_s)
         main = main + cfg.pseudo_weight * pseudo
     if cfg.use_reco:
-        contrast = regional_contrast_loss(
-            output.representation.float(),
-            _contrast_labels(label_maps, strong, cfg.reco.delta_w),
-            logits.detach().softmax(1),
-            config=cfg.reco,
-            generator=state.rng,
-        )
+        contrast = _contrast(state, output.representation, logits.detach().softmax(1), label_maps, strong)
     losses = Losses(
         supervised=float(supervised.detach()),
         pseudo=None if pseudo is None else float(pseudo.detach()),
@@ -301,12 +303,54 @@ def _collate(views: Sequence[tuple[Tensor, Tensor]], device: torch.device) -> tu
     return images.to(device), torch.stack([label_map for _, label_map in views]).to(device)
 
 
-def _contrast_labels(label_maps: Tensor, strong: Mixable | None, delta_w: float) -> Tensor:
-    """Given labels always enter the contrast, pseudo-labels where the teacher's confidence exceeds delta_w."""
+def _contrast(
+    state: TrainState, representation: Tensor, probabilities: Tensor, label_maps: Tensor, strong: Mixable | None
+) -> Tensor:
+    """The regional contrast of a step's views, labelled ones first; NaN where the network's numbers are not finite."""
+    labels = contrast_labels(label_maps, probabilities[: len(label_maps)], strong, state.cfg.reco)
+    try:
+        return regional_contrast_loss(
+            representation.float(), labels, probabilities, config=state.cfg.reco, generator=state.rng
+        )
+    except InvalidArgument as error:
+        if error.argument not in ("representation", "probabilities"):
+            raise
+        # The caller of a training gave neither of them: this is a run that diverged, and is told as one.
+        return probabilities.new_full((), math.nan)
+
+
+def contrast_labels(label_maps: Tensor, probabilities: Tensor, strong: Mixable | None, cfg: RecoConfig) -> Tensor:
+    """What each cell counts as in the contrast: class, VOID or UNLABELLED, (B, h, w) int64, labelled views first.
+
+    Given labels always enter; other cells of labelled views where the student's confidence exceeds delta_w_labelled;
+    pseudo-labels of strong views where the teacher's exceeds delta_w.
+
+    Args:
+        label_maps: (B1, h, w) int64 of the labelled views.
+        probabilities: (B1, C, h, w), the student's softmax there.
+        strong: the other views, with pseudo-labels; None where the method has none.
+    """
+    if cfg.delta_w_labelled < 1.0:
+        confidence, classes = probabilities.max(1)
+        is_trusted = (label_maps == UNLABELLED) & (confidence > cfg.delta_w_labelled)
+        label_maps = torch.where(is_trusted, classes, label_maps)
     if strong is None:
         return label_maps
-    trusted = torch.where(strong.confidence > delta_w, strong.label_map, UNLABELLED)
+    trusted = torch.where(strong.confidence > cfg.delta_w, strong.label_map, UNLABELLED)
     return torch.cat([label_maps, trusted])
+
+
+@contextlib.contextmanager
+def _unchanged_by_a_failure(state: TrainState) -> Iterator[None]:
+    """Take back what a step does before its loss is known: it draws numbers, and batch statistics move."""
+    rng, buffers = state.rng.get_state(), [buffer.clone() for buffer in state.student.buffers()]
+    try:
+        yield
+    except NonFiniteLoss:
+        state.rng.set_state(rng)
+        for buffer, before in zip(state.student.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+        raise
 
 
 def _apply_gradients(state: TrainState, main: Tensor, contrast: Tensor | None, losses: Losses) -> None:
