@@ -313,5 +313,5 @@ class WorkerMissing(RecolabelError):
     advice = 'Install it: pip install "recolabel[train]".'
 
 
-class BadArgument(RecolabelError):
+class BadArgument(RecolabelError, ValueError):
     """An argument on the command line cannot be used."""

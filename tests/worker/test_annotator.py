@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from recolabel.errors import BadArgument
 from recolabel_worker.annotator import (
     STRATEGIES,
     Strategy,
@@ -128,6 +129,13 @@ def test_every_strategy_asks_about_as_many_free_pixels_as_wanted_each_once(strat
 
     assert len(set(chosen)) == 25
     assert all(free[place] for place in chosen)
+
+
+def test_an_unknown_strategy_is_a_value_error_that_names_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"no strategy 'guess'; there are random, .*, reco") as refused:
+        choose("guess", torch.full((2, 4, 4), 0.5), 1)  # type: ignore[arg-type]
+
+    assert isinstance(refused.value, BadArgument)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from recolabel.errors import BadArgument
 from recolabel.formats.indexed_png import UNLABELLED, LabelMap
 from recolabel_worker.reco import Candidate, confidence_map, propose_candidates
 from recolabel_worker.reco.uncertainty import inner_mask, margin_map
@@ -42,6 +43,16 @@ SPACINGS_PER_SIDE = 16
 """`reco` keeps 8 pixels from other clicks, or a sixteenth of a small image's short side: as the app's questions do."""
 
 _MASK_DRAWS = 100
+
+
+def check_strategy(name: str) -> None:
+    """Refuse a name that no strategy has.
+
+    Raises:
+        BadArgument: it is none of STRATEGIES.
+    """
+    if name not in STRATEGIES:
+        raise BadArgument(f"There is no strategy {name!r}; there are {', '.join(STRATEGIES)}.")
 
 
 def answerable_pixels(truth: LabelMap, class_count: int, border_px: int = 0) -> Mask:
@@ -93,7 +104,11 @@ def choose_pixels(
 
     Returns:
         (K, 2) int64 (y, x), all different.
+
+    Raises:
+        BadArgument: there is no such strategy.
     """
+    check_strategy(strategy)
     places = np.flatnonzero(free)
     count = min(count, len(places))
     if strategy == "random":
