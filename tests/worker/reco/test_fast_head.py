@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from recolabel_worker.reco import InvalidArgument, SparseImage, TrainConfig, build_network, confusion_matrix, mean_iou
+from recolabel_worker.reco import (
+    InvalidArgument,
+    SparseImage,
+    TrainConfig,
+    build_network,
+    confusion_matrix,
+    fast_head,
+    mean_iou,
+)
 from recolabel_worker.reco.config import FastHeadConfig
 from recolabel_worker.reco.data import Labels, labels_of
 from recolabel_worker.reco.fast_head import FastHeadFitter, class_weights, fit_fast_head, fit_on_features
@@ -94,6 +104,47 @@ def test_clicks_that_come_one_image_at_a_time_give_the_head_of_one_fit(
     torch.testing.assert_close(
         fitter.fit().probabilities(features[2]), at_once.probabilities(features[2]), atol=0.02, rtol=0
     )
+
+
+@pytest.mark.parametrize(
+    "order",
+    [["a", "b", "c"], ["c", "a", "b"], ["a", "b", "c", "a"]],
+    ids=["as they lie", "another image first", "one clicked again"],
+)
+def test_the_order_in_which_images_were_clicked_does_not_show(order: list[str]) -> None:
+    network = build_network(3, pretrained=False)
+    given = {key: blurred_classes(network, seed) for seed, key in enumerate("abc")}
+    fitter = FastHeadFitter(network, FastHeadConfig())
+
+    for key in order:
+        fitter.set_labels(key, *given[key])
+
+    features, labels = zip(*given.values(), strict=True)
+    expected = fit_on_features(network, features, labels, FastHeadConfig())
+    assert torch.equal(fitter.fit().weight, expected.weight)
+
+
+def test_the_temperature_is_the_same_after_any_fits_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build_network(3, pretrained=False)
+    given = {key: blurred_classes(network, seed) for seed, key in enumerate("abc")}
+    found: list[float] = []
+    find = fast_head._temperature
+
+    def note(*given: Any) -> float:
+        found.append(find(*given))
+        return found[-1]
+
+    monkeypatch.setattr(fast_head, "_temperature", note)
+    anew, clicked_on = (FastHeadFitter(network, FastHeadConfig(weight_decay=1e-3)) for _ in range(2))
+
+    for key in "cba":
+        clicked_on.set_labels(key, *given[key])
+        clicked_on.fit()
+    for key in "abc":
+        anew.set_labels(key, *given[key])
+    anew.fit()
+
+    assert found[-1] == found[-2] > 1
 
 
 def test_labels_that_were_taken_back_leave_no_trace(pictures: list[SparseImage], tiny: TrainConfig) -> None:

@@ -78,7 +78,7 @@ def fit_on_features(
     """
     fitter = FastHeadFitter(network, cfg)
     for number, (item, given) in enumerate(zip(features, labels, strict=True)):
-        fitter.set_labels(str(number), item, given)
+        fitter.set_labels(f"{number:09}", item, given)
     return fitter.fit()
 
 
@@ -96,8 +96,11 @@ class FastHeadFitter:
     """Holds what the fit needs of each image, so that a new click costs one small product and one fit.
 
     That is the features of its labelled cells and two moments of all its features: some kilobytes where the features
-    themselves take megabytes. A fit starts from the last one's solution; it is convex, so where it starts shows in
-    the last digits only.
+    themselves take megabytes. A fit starts from the last one's solution. It is convex, but L-BFGS stops at
+    `max_iterations`, so where it starts shows: at 30 iterations single probabilities differed by up to 0.09 from
+    those of a fit that began anew, the class at up to 0.4 % of the pixels; at 300, probabilities by less than 0.003.
+    The temperature is found from the prior each time, and images enter in the order of their keys, so beyond that the
+    order in which labels came does not show.
     """
 
     def __init__(self, network: DeepLabV3Plus, cfg: FastHeadConfig) -> None:
@@ -141,8 +144,10 @@ class FastHeadFitter:
         """
         if not self._rows:
             raise InvalidArgument("images", "carry no class label; click at least one pixel of a class first.")
-        mean, deviation = self._fixed_scale or _standardisation(list(self._moments.values()), self._group_channels)
-        parts = list(self._rows.values())
+        mean, deviation = self._fixed_scale or _standardisation(
+            [self._moments[key] for key in sorted(self._moments)], self._group_channels
+        )
+        parts = [self._rows[key] for key in sorted(self._rows)]
         rows = (torch.cat([part.raw for part in parts]) - mean) / deviation
         offsets = torch.cat([part.offsets for part in parts])
         classes = torch.cat([part.classes for part in parts])
