@@ -43,6 +43,7 @@ from recolabel_worker.annotator import (
     Strategy,
     answer,
     answerable_pixels,
+    check_strategy,
     choose_pixels,
     class_pixels,
     draw_masks,
@@ -53,6 +54,7 @@ from recolabel_worker.devices import choose_device
 from recolabel_worker.learners import DeepLearner, FastLearner, Fitted, Learner, Source, Tick, fresh_network
 from recolabel_worker.reco import InvalidArgument, NonFiniteLoss, TrainConfig, confusion_matrix, iou, mean_iou
 from recolabel_worker.reco.config import BACKBONES, SIDE_MULTIPLE
+from recolabel_worker.reco.metrics import calibration_bins, calibration_error
 
 RESULT_FILE = "result.json"
 CURVE_FILE = "curve.svg"
@@ -98,6 +100,7 @@ class Point:
     clicks_per_image: float
     class_clicks: list[int]  # answers by class
     miou: float  # 0..1 on val; mean over classes that occur
+    calibration_error: float  # expected calibration error on val, 0..1
     class_iou: list[float]  # NaN for a class neither in val nor predicted
     fast_head_miou: float | None  # of the fast head, be it the model or not; None where there is none
     trained_miou: float | None  # of the trained network (the teacher) likewise
@@ -247,7 +250,7 @@ def _fit(
     began = clock()
     fitted = learner.fit(data.train, clicks.label_maps, clicks.seed, tick)
     seconds = clock() - began
-    confusions = _judge(fitted, data.val, len(data.class_names), tick)
+    confusions, binned = _judge(fitted, data.val, len(data.class_names), tick)
     mious = {source: mean_iou(confusion) for source, confusion in confusions.items()}
     total = int(clicks.class_clicks.sum())
     point = Point(
@@ -259,6 +262,7 @@ def _fit(
         clicks_per_image=total / len(data.train),
         class_clicks=clicks.class_clicks.tolist(),
         miou=mious[fitted.source],
+        calibration_error=calibration_error(binned),
         class_iou=iou(confusions[fitted.source]).tolist(),
         fast_head_miou=mious.get("fast head"),
         trained_miou=mious.get("teacher"),
@@ -268,15 +272,21 @@ def _fit(
     return fitted, point
 
 
-def _judge(fitted: Fitted, val: Sequence[LabelledImage], class_count: int, tick: Tick) -> dict[Source, torch.Tensor]:
-    """The (C, C) confusion of each network there is."""
+def _judge(
+    fitted: Fitted, val: Sequence[LabelledImage], class_count: int, tick: Tick
+) -> tuple[dict[Source, torch.Tensor], torch.Tensor]:
+    """The (C, C) confusion of each network there is, and the model's `calibration_bins`; image by image."""
+    binned: list[torch.Tensor] = []
     confusions = {source: torch.zeros(class_count, class_count, dtype=torch.int64) for source in fitted.networks}
     for item in val:
         truth = torch.from_numpy(item.label_map)
-        for source, probabilities in fitted.networks.items():
-            confusions[source] += confusion_matrix(probabilities(item).argmax(0), truth, class_count)
+        for source, predicted in fitted.networks.items():
+            probabilities = predicted(item)
+            confusions[source] += confusion_matrix(probabilities.argmax(0), truth, class_count)
+            if source == fitted.source:
+                binned.append(calibration_bins(probabilities.flatten(1).T, truth.flatten()))
         tick()
-    return confusions
+    return confusions, torch.stack(binned).sum(0)
 
 
 # --- what comes out -------------------------------------------------------------------------------------------
@@ -299,6 +309,7 @@ def curves(points: Sequence[Point], class_names: Sequence[str]) -> list[dict[str
 
 def _summary(points: Sequence[Point], class_names: Sequence[str]) -> dict[str, Any]:
     mean, spread = _mean_and_spread([point.miou for point in points])
+    error, error_spread = _mean_and_spread([point.calibration_error for point in points])
     fast, fast_spread = _mean_and_spread([point.fast_head_miou for point in points])
     trained, trained_spread = _mean_and_spread([point.trained_miou for point in points])
     per_class = np.array([point.class_iou for point in points])
@@ -311,6 +322,8 @@ def _summary(points: Sequence[Point], class_names: Sequence[str]) -> dict[str, A
         "spread": spread,
         "seeds": [point.seed for point in points],
         "mious": [_number(point.miou) for point in points],
+        "calibration_error": error,
+        "calibration_spread": error_spread,
         "fast_head_miou": fast,
         "fast_head_spread": fast_spread,
         "trained_miou": trained,
@@ -364,6 +377,7 @@ def _run(point: Point, class_names: Sequence[str]) -> dict[str, Any]:
     return {
         **asdict(point),
         "miou": _number(point.miou),
+        "calibration_error": _number(point.calibration_error),
         "fast_head_miou": _number(point.fast_head_miou),
         "trained_miou": _number(point.trained_miou),
         "class_iou": {name: _number(value) for name, value in zip(class_names, point.class_iou, strict=True)},
@@ -502,15 +516,17 @@ def _told(point: Point) -> str:
 
 
 def _table(found: Sequence[dict[str, Any]], x: str = "clicks_per_image") -> str:
-    """The curves in columns; the two networks of deep training besides the one that was chosen of them."""
+    """The curves in columns, in percent; the two networks of deep training besides the one that was chosen of them."""
     is_deep = any(point["trained_miou"] is not None for curve in found for point in curve["points"])
     rows = [
-        f"{'strategy':<18}{_COLUMN_TITLES[x]:>12}  {'mean IoU':<16}" + ("fast head       trained" if is_deep else "")
+        f"{'strategy':<18}{_COLUMN_TITLES[x]:>12}  {'mean IoU':<16}{'calibration error':<19}"
+        + ("fast head       trained" if is_deep else "")
     ]
     for curve in found:
         for point in curve["points"]:
             row = f"{curve['strategy']:<18}{point[x]:>12{'d' if x == 'masks' else '.1f'}}  "
             row += f"{_percent(point['miou'], point['spread']):<16}"
+            row += f"{_percent(point['calibration_error'], point['calibration_spread']):<19}"
             if is_deep:
                 row += f"{_percent(point['fast_head_miou'], point['fast_head_spread']):<16}"
                 row += _percent(point["trained_miou"], point["trained_spread"])
@@ -539,9 +555,8 @@ def _machine(device: torch.device) -> dict[str, Any]:
 
 def _plan(given: argparse.Namespace) -> Plan:
     strategies = tuple(dict.fromkeys(part.strip() for part in given.strategy.split(",") if part.strip()))
-    unknown = [name for name in strategies if name not in STRATEGIES]
-    if unknown or not strategies:
-        raise BadArgument(f"There is no strategy {(unknown or [''])[0]!r}; there are {', '.join(STRATEGIES)}.")
+    for name in strategies or ("",):
+        check_strategy(name)
     amounts = (given.clicks_per_image, given.clicks_per_class, given.full_masks)
     if sum(amount is not None for amount in amounts) != 1:
         raise BadArgument("Say how much is labelled: one of --clicks-per-image, --clicks-per-class and --full-masks.")

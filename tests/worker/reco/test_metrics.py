@@ -9,6 +9,8 @@ import torch
 
 from recolabel_worker.reco.config import InvalidArgument
 from recolabel_worker.reco.metrics import (
+    calibration_bins,
+    calibration_error,
     confusion_matrix,
     expected_calibration_error,
     iou,
@@ -76,6 +78,31 @@ def test_probabilities_that_labels_are_drawn_from_are_calibrated(generator: torc
 
     assert fair < 0.02
     assert boasting > 0.1
+
+
+def test_calibration_bins_of_several_images_add_up_to_the_error_of_all_their_labels(
+    generator: torch.Generator,
+) -> None:
+    probabilities = (2 * torch.randn(900, 4, generator=generator)).softmax(1)
+    classes = torch.randint(0, 6, (900,), generator=generator)  # a third counts nowhere
+
+    images = (slice(0, 1), slice(1, 201), slice(201, 900))
+    parts = [calibration_bins(probabilities[image], classes[image]) for image in images]
+
+    binned = torch.stack(parts).sum(0)
+    assert binned[:, 0].sum() == (classes < 4).sum()
+    assert calibration_error(binned) == pytest.approx(expected_calibration_error(probabilities, classes), abs=1e-12)
+    errors = [calibration_error(part) for part in parts[1:]]
+    assert calibration_error(binned) < max(errors)  # chance evens out over images: no mean of theirs
+
+
+def test_bins_without_a_label_have_no_calibration_error() -> None:
+    assert math.isnan(calibration_error(torch.zeros(15, 2, dtype=torch.float64)))
+
+
+def test_less_than_one_bin_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="bins: has to be at least 1"):
+        calibration_bins(torch.ones(3, 2), torch.zeros(3, dtype=torch.int64), bins=0)
 
 
 def test_probabilities_without_a_class_for_each_row_are_refused() -> None:

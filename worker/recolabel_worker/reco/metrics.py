@@ -82,13 +82,35 @@ def expected_calibration_error(probabilities: Tensor, classes: Tensor, *, bins: 
 
     Args:
         probabilities: (P, C), rows sum to 1.
-        classes: (P,) int64; rows whose class is C or above (void, unlabelled) count nowhere.
+        classes: (P,) integers; rows whose class is C or above (void, unlabelled) count nowhere.
 
     Returns:
         NaN when no row counts.
 
     Raises:
         InvalidArgument: shapes do not belong together, or `bins` is below 1.
+    """
+    return calibration_error(calibration_bins(probabilities, classes, bins=bins))
+
+
+def calibration_error(binned: Tensor) -> float:
+    """The `expected_calibration_error` of all labels in a sum of `calibration_bins`, (bins, 2); NaN for no label."""
+    count, excess = binned.unbind(1)
+    return float(excess.abs().sum() / count.sum())
+
+
+def calibration_bins(probabilities: Tensor, classes: Tensor, *, bins: int = 15) -> Tensor:
+    """What a calibration error is made of; those of several images add up to that of all their labels.
+
+    Args:
+        probabilities, classes, bins: as `expected_calibration_error`.
+
+    Returns:
+        (bins, 2) float64 on the CPU: labels in the bin, and how many more of them were right than their confidences
+        sum to.
+
+    Raises:
+        InvalidArgument: as `expected_calibration_error`.
     """
     if probabilities.ndim != 2 or classes.shape != probabilities.shape[:1]:
         raise InvalidArgument(
@@ -97,11 +119,10 @@ def expected_calibration_error(probabilities: Tensor, classes: Tensor, *, bins: 
     if bins < 1:
         raise InvalidArgument("bins", f"has to be at least 1, not {bins!r}.")
     counted = (classes >= 0) & (classes < probabilities.shape[1])
-    confidence, said = probabilities[counted].double().max(1)
-    if not len(said):
-        return float("nan")
+    # The largest first: a copy of all probabilities of the rows that count would be C times larger.
+    confidence, said = probabilities.max(1)
+    confidence, said = confidence[counted].double(), said[counted]
     excess = (said == classes[counted]).double() - confidence
-    place = (confidence * bins).long().clamp(0, bins - 1)
-    return float(
-        torch.zeros(bins, dtype=torch.float64).index_add_(0, place.cpu(), excess.cpu()).abs().sum() / len(said)
-    )
+    place = (confidence * bins).long().clamp(0, bins - 1).cpu()
+    count = torch.bincount(place, minlength=bins).double()
+    return torch.stack([count, torch.bincount(place, excess.cpu(), minlength=bins).double()], 1)
