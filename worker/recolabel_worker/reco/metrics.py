@@ -94,7 +94,7 @@ def expected_calibration_error(probabilities: Tensor, classes: Tensor, *, bins: 
 
 
 def calibration_error(binned: Tensor) -> float:
-    """The `expected_calibration_error` of all labels in a sum of `calibration_bins`, (bins, 2); NaN for no label."""
+    """The `expected_calibration_error` of all labels in a sum of `calibration_bins`, (B, 2); NaN for no label."""
     count, excess = binned.unbind(1)
     return float(excess.abs().sum() / count.sum())
 
@@ -103,10 +103,12 @@ def calibration_bins(probabilities: Tensor, classes: Tensor, *, bins: int = 15) 
     """What a calibration error is made of; those of several images add up to that of all their labels.
 
     Args:
-        probabilities, classes, bins: as `expected_calibration_error`.
+        probabilities: (P, C), rows sum to 1.
+        classes: (P,) integers; rows whose class is C or above (void, unlabelled) count nowhere.
+        bins: how many, B.
 
     Returns:
-        (bins, 2) float64 on the CPU: labels in the bin, and how many more of them were right than their confidences
+        (B, 2) float64 on the CPU: labels in the bin, and how many more of them were right than their confidences
         sum to.
 
     Raises:
