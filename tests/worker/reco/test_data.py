@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -104,3 +106,12 @@ def test_a_square_of_labels_is_held_out_or_trained_on_as_a_whole(generator: torc
     squares = is_held[: 4 * HELD_OUT_BLOCK_PX, : 4 * HELD_OUT_BLOCK_PX]
     squares = squares.reshape(4, HELD_OUT_BLOCK_PX, 4, HELD_OUT_BLOCK_PX).float().mean((1, 3))
     assert set(squares.flatten().tolist()) == {0.0, 1.0}
+
+
+def test_images_stay_in_their_memory_map(tmp_path: Path) -> None:
+    np.save(tmp_path / "image.npy", np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+    image = np.load(tmp_path / "image.npy", mmap_mode="r")
+
+    held = TrainingSet([SparseImage(image)], num_classes=2).pixels[0]
+
+    assert held.data_ptr() == image.ctypes.data

@@ -9,6 +9,7 @@ Coordinates are (y, x) in pixels of the image. Letters: H W image pixels, h w ce
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,10 +98,13 @@ class TrainingSet:
 
 
 def as_tensor(array: Tensor | NDArray[np.uint8]) -> Tensor:
-    """The array, (...) uint8 of any shape, as a tensor of its own memory layout; read-only numpy arrays are copied."""
+    """The array, (...) uint8 of any shape, as a tensor on the same memory, a memory map's too; nobody writes to it."""
     if isinstance(array, Tensor):
         return array
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    with warnings.catch_warnings():
+        # torch knows no read-only tensors and warns that it cannot keep us from writing.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def labels_of(item: SparseImage, num_classes: int) -> Labels:

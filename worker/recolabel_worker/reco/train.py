@@ -309,9 +309,7 @@ def _contrast(
     """The regional contrast of a step's views, labelled ones first; NaN where the network's numbers are not finite."""
     labels = contrast_labels(label_maps, probabilities[: len(label_maps)], strong, state.cfg.reco)
     try:
-        return regional_contrast_loss(
-            representation.float(), labels, probabilities, config=state.cfg.reco, generator=state.rng
-        )
+        return regional_contrast_loss(representation, labels, probabilities, config=state.cfg.reco, generator=state.rng)
     except InvalidArgument as error:
         if error.argument not in ("representation", "probabilities"):
             raise

@@ -109,46 +109,52 @@ def take_view(pixels: Tensor, labels: Labels, geometry: Geometry) -> tuple[Tenso
 
 
 def colour_and_blur(images: Tensor, config: ViewConfig, generator: torch.Generator) -> Tensor:
-    """Jitter and blur each of (B, 3, H, W) on its own; geometry and labels stay."""
-    return torch.stack([_blur(_jitter(image, config, generator), config, generator) for image in images])
+    """Jitter the colours of (B, 3, H, W) float and blur them, each view by its own dice; geometry and labels stay."""
+    dice = torch.rand(len(images), 7, generator=generator)
+    return _blur(_jitter(images, config, dice[:, :5]), config, dice[:, 5:])
 
 
-def _jitter(image: Tensor, config: ViewConfig, generator: torch.Generator) -> Tensor:
-    dice = torch.rand(5, generator=generator).tolist()
-    if dice[0] >= config.jitter:
-        return image
-    brightness, contrast, saturation = (
-        1 + (2 * die - 1) * reach
-        for die, reach in zip(dice[1:4], (config.brightness, config.contrast, config.saturation), strict=True)
-    )
-    angle = 2 * math.pi * (2 * dice[4] - 1) * config.hue
-    matrix = _colour_matrix(saturation, angle).to(image)
-    bright = image * brightness
-    mean = bright.mean()
-    return torch.einsum("ij,jhw->ihw", matrix, (bright - mean) * contrast + mean).clamp(0, 255)
+def _jitter(images: Tensor, config: ViewConfig, dice: Tensor) -> Tensor:
+    """Colours by dice (B, 5): whether, brightness, contrast, saturation, hue."""
+    reach = torch.tensor([config.brightness, config.contrast, config.saturation])
+    factors = 1 + (2 * dice[:, 1:4] - 1) * reach
+    brightness, contrast = factors[:, :2].T[:, :, None, None, None].to(images)
+    matrices = _colour_matrices(factors[:, 2], 2 * math.pi * (2 * dice[:, 4] - 1) * config.hue).to(images)
+    bright = images * brightness
+    mean = bright.mean((1, 2, 3), keepdim=True)
+    jittered = torch.einsum("bij,bjhw->bihw", matrices, (bright - mean) * contrast + mean).clamp(0, 255)
+    return torch.where(_chosen(dice[:, 0], config.jitter, images), jittered, images)
 
 
-def _colour_matrix(saturation: float, angle: float) -> Tensor:
-    """Scale and turn the colour plane of YIQ, leaving luminance alone: hue and saturation in one linear map of RGB."""
+def _colour_matrices(saturation: Tensor, angle: Tensor) -> Tensor:
+    """Scale and turn the colour plane of YIQ, leaving luminance alone: saturation and hue (B,) in linear maps of RGB."""
     to_yiq = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-    cosine, sine = saturation * math.cos(angle), saturation * math.sin(angle)
-    turn = torch.tensor([[1.0, 0.0, 0.0], [0.0, cosine, -sine], [0.0, sine, cosine]])
-    matrix: Tensor = torch.linalg.inv(to_yiq) @ turn @ to_yiq
-    return matrix
+    cosine, sine = saturation * angle.cos(), saturation * angle.sin()
+    turn = torch.zeros(len(angle), 3, 3)
+    turn[:, 0, 0] = 1
+    turn[:, 1, 1], turn[:, 1, 2] = cosine, -sine
+    turn[:, 2, 1], turn[:, 2, 2] = sine, cosine
+    matrices: Tensor = torch.linalg.inv(to_yiq) @ turn @ to_yiq
+    return matrices
 
 
-def _blur(image: Tensor, config: ViewConfig, generator: torch.Generator) -> Tensor:
-    dice = torch.rand(2, generator=generator).tolist()
-    if dice[0] >= config.blur:
-        return image
+def _blur(images: Tensor, config: ViewConfig, dice: Tensor) -> Tensor:
+    """Gaussian blur by dice (B, 2): whether, how wide."""
+    batch, channels, height, width = images.shape
     low, high = config.blur_sigma_px
-    sigma = low + dice[1] * (high - low)
-    reach = max(1, math.ceil(2.5 * sigma))
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / sigma) ** 2)
-    taps = (taps / taps.sum()).to(image.dtype)
-    padded = F.pad(image[:, None], (reach, reach, reach, reach), mode="replicate")
-    across = F.conv2d(padded, taps.view(1, 1, 1, -1))
-    return F.conv2d(across, taps.view(1, 1, -1, 1))[:, 0]
+    sigma = low + dice[:, 1:] * (high - low)
+    reach = max(1, math.ceil(2.5 * float(sigma.max())))
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    taps = (taps / taps.sum(1, keepdim=True)).to(images).repeat_interleave(channels, 0)
+    # As one image of B x 3 channels, each with taps of its own, the whole batch is two convolutions.
+    padded = F.pad(images.reshape(1, batch * channels, height, width), (reach, reach, reach, reach), mode="replicate")
+    across = F.conv2d(padded, taps[:, None, None, :], groups=batch * channels)
+    blurred = F.conv2d(across, taps[:, None, :, None], groups=batch * channels).view_as(images)
+    return torch.where(_chosen(dice[:, 0], config.blur, images), blurred, images)
+
+
+def _chosen(dice: Tensor, probability: float, images: Tensor) -> Tensor:
+    return (dice < probability).to(images.device)[:, None, None, None]
 
 
 def _window(first: float, last: float, side: int) -> tuple[int, int]:
