@@ -313,6 +313,18 @@ def test_an_option_of_deep_training_means_the_deep_head(folder: Path, capsys: py
     assert (config["method"], config["use_reco"], config["views"]["flip"]) == ("supervised", False, 0)
 
 
+def test_deep_at_end_asks_with_the_fast_head_and_trains_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rounds = ["--clicks-per-image", "6", "--rounds", "3", "--strategy", "margin"]
+    arguments = [str(folder), *rounds, "--size", "64x96", "--images", "2", "--val-images", "1"]
+
+    fast = run(arguments, capsys)["runs"]
+    ended = run([*arguments, "--head", "deep-at-end", "--steps", "1"], capsys)["runs"]
+
+    assert [each["trained_miou"] is None for each in ended] == [True, True, False]
+    assert [each["miou"] for each in ended[:2]] == [each["miou"] for each in fast[:2]]
+    assert ended[2]["class_clicks"] == fast[2]["class_clicks"]
+
+
 def test_a_deep_run_says_what_fast_head_and_trained_network_are_worth(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,6 +58,8 @@ from recolabel_worker.reco.metrics import calibration_bins, calibration_error
 
 RESULT_FILE = "result.json"
 CURVE_FILE = "curve.svg"
+DEEP_AT_END = "deep-at-end"
+"""The head that asks with the fast head and ends with a deep training, as the app is used."""
 FIRST_CLICKS = "per-class"
 """Name of the curve that `--clicks-per-class` gives: random clicks of each class, no strategy."""
 FULL_MASKS = "full-masks"
@@ -116,16 +118,21 @@ def simulate(
     data: DataSet,
     learner: Learner,
     *,
+    finisher: Learner | None = None,
     tick: Tick = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Point]:
     """Run a plan; one point a trained model. Everything random follows from the seeds of the plan.
+
+    Args:
+        finisher: what trains in the last round instead of `learner`.
 
     Raises:
         BadArgument: as `check`, or no pixel of the training images can be answered.
         InvalidArgument, NonFiniteLoss: as `Learner.fit`.
     """
     check(plan, data)
+    learners = [learner] * (len(plan.budgets) - 1) + [finisher or learner]
     first: tuple[str, ...] = plan.strategies
     if plan.clicks_per_class is not None:
         first = (FIRST_CLICKS,)
@@ -137,13 +144,13 @@ def simulate(
             start.answer_at_random()
         else:
             start.take_masks(plan.full_masks)
-        fitted, point = _fit(start, first, 1, learner, tick, clock)
+        fitted, point = _fit(start, first, 1, learners[0], tick, clock)
         yield point
         for strategy in plan.strategies:
             clicks, model = start.copy(), fitted
             for number in range(2, len(plan.budgets) + 1):
                 clicks.answer_questions(strategy, number, model, tick)
-                model, point = _fit(clicks, (strategy,), number, learner, tick, clock)
+                model, point = _fit(clicks, (strategy,), number, learners[number - 1], tick, clock)
                 yield point
 
 
@@ -454,7 +461,7 @@ def _simulate(given: argparse.Namespace, command: str) -> int:
     points: list[Point] = []
     try:
         with _progress() as bar:
-            for point in _points(plan, data, cfg, device, bar, is_fast=_head(given) == "fast", weights=given.weights):
+            for point in _points(plan, data, cfg, device, bar, head=_head(given), weights=given.weights):
                 points.append(point)
                 bar.console.print(_told(point), markup=False, highlight=False)
                 document["runs"] = [_run(each, data.class_names) for each in points]
@@ -480,20 +487,22 @@ def _points(
     device: torch.device,
     bar: Progress,
     *,
-    is_fast: bool,
+    head: str,
     weights: Path | None,
 ) -> Iterator[Point]:
-    learner: Learner
-    if is_fast:
+    deep = DeepLearner(cfg, device, weights=weights)
+    learner: Learner = deep
+    if head != "deep":
         images = [*data.train, *data.val]
         reading = bar.add_task("features", total=len(images))
         learner = FastLearner(cfg, images, device, tick=lambda: bar.advance(reading), weights=weights)
-    else:
-        learner = DeepLearner(cfg, device, weights=weights)
-    asked = plan.fits - len(plan.seeds)
-    total = plan.fits * (learner.work + len(data.val)) + asked * len(data.train)
+    finisher = deep if head == DEEP_AT_END else learner
+    rounds = len(plan.budgets)
+    finished = len(plan.seeds) * (len(plan.strategies) if rounds > 1 else 1)
+    total = finished * finisher.work + (plan.fits - finished) * learner.work
+    total += plan.fits * len(data.val) + (plan.fits - len(plan.seeds)) * len(data.train)
     running = bar.add_task("models", total=total)
-    yield from simulate(plan, data, learner, tick=lambda: bar.advance(running))
+    yield from simulate(plan, data, learner, finisher=finisher, tick=lambda: bar.advance(running))
 
 
 def _progress() -> Progress:
@@ -623,6 +632,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 def _head(given: argparse.Namespace) -> str:
     """`fast` unless an option of deep training was given."""
+    heads = ("fast", "deep", DEEP_AT_END)
     for_deep = [
         option
         for option, is_given in (
@@ -634,8 +644,8 @@ def _head(given: argparse.Namespace) -> str:
     ]
     if given.head is None:
         return "deep" if for_deep else "fast"
-    if given.head not in ("fast", "deep"):
-        raise BadArgument(f"There is no head {given.head!r}; there are fast, deep.")
+    if given.head not in heads:
+        raise BadArgument(f"There is no head {given.head!r}; there are {', '.join(heads)}.")
     if given.head == "fast" and for_deep:
         raise BadArgument(f"{for_deep[0]} is about deep training; leave it out, or say --head deep.")
     return str(given.head)
@@ -701,7 +711,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--strategy", default="random", help=f"one or more of {','.join(STRATEGIES)}")
     parser.add_argument("--rounds", type=int, help=f"rounds, random clicks first; {_ROUNDS}, or 1 for random alone")
     parser.add_argument("--seeds", default="0", help="comma-separated, like 0,1,2")
-    parser.add_argument("--head", help="fast (linear head, seconds) or deep; deep if --method, --no-reco or --steps")
+    parser.add_argument(
+        "--head",
+        help=f"fast (linear head, seconds), deep (deep if --method, --no-reco or --steps) or {DEEP_AT_END}: fast, and "
+        "deep in the last round",
+    )
     parser.add_argument("--method", help="supervised, cutout, cutmix or classmix")
     parser.add_argument("--no-reco", action="store_true", help="without the regional contrast")
     parser.add_argument("--steps", type=int, metavar="N", help="training steps of each round's model")
