@@ -127,7 +127,7 @@ def _jitter(images: Tensor, config: ViewConfig, dice: Tensor) -> Tensor:
 
 
 def _colour_matrices(saturation: Tensor, angle: Tensor) -> Tensor:
-    """Scale and turn the colour plane of YIQ, leaving luminance alone: saturation and hue (B,) in linear maps of RGB."""
+    """Scale and turn the colour plane of YIQ, luminance left alone: saturation and hue (B,) as linear maps of RGB."""
     to_yiq = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
     cosine, sine = saturation * angle.cos(), saturation * angle.sin()
     turn = torch.zeros(len(angle), 3, 3)
