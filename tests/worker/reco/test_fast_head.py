@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F  # noqa: N812
 
 from recolabel_worker.reco import (
     InvalidArgument,
@@ -102,8 +103,53 @@ def test_clicks_that_come_one_image_at_a_time_give_the_head_of_one_fit(
 
     at_once = fit_on_features(network, features, labels, tiny.fast_head)
     torch.testing.assert_close(
-        fitter.fit().probabilities(features[2]), at_once.probabilities(features[2]), atol=0.02, rtol=0
+        fitter.fit().probabilities(features[2]), at_once.probabilities(features[2]), atol=0.005, rtol=0
     )
+
+
+@pytest.mark.parametrize(
+    ("starts_at_prior", "decay"),
+    [
+        (True, 0.03),  # the default
+        (False, 0.03),  # after an earlier fit
+        (True, 0.3),  # held near the prior
+        (True, 1e-3),  # nearly free
+    ],
+)
+def test_a_fit_ends_at_the_minimum_of_its_objective(starts_at_prior: bool, decay: float) -> None:
+    rng = torch.Generator().manual_seed(0)
+    rows, offsets = torch.randn(300, 40, generator=rng), torch.randn(300, 5, generator=rng)
+    classes = torch.randint(0, 4, (300,), generator=rng)  # nobody clicked the fifth
+    prior, elsewhere = (
+        fast_head._Solution(torch.randn(5, 40, generator=rng), torch.randn(5, generator=rng)) for _ in range(2)
+    )
+
+    found = fast_head._fit(
+        torch.cat([rows, torch.full((300, 1), fast_head._BIAS_FEATURE)], 1),
+        offsets.T.contiguous(),
+        classes,
+        prior,
+        prior if starts_at_prior else elsewhere,
+        FastHeadConfig(weight_decay=decay, max_iterations=300),
+    )
+
+    weight, bias = found.weight.double().requires_grad_(), found.bias.double().requires_grad_()
+    losses = F.cross_entropy(rows.double() @ weight.T + bias + offsets, classes, reduction="none")
+    misfit = torch.stack([losses[classes == c].mean() for c in range(4)]).mean()
+    distance = (weight - prior.weight).square().sum() + 0.01 * (bias - prior.bias).square().sum()
+    (misfit + decay / 2 * distance).backward()  # type: ignore[no-untyped-call]
+    assert weight.grad is not None
+    assert bias.grad is not None
+    # The bias is held a hundredth as hard, so its gradient weighs a hundred times as much.
+    assert (weight.grad.square().sum() + 100 * bias.grad.square().sum()) / (2 * decay) < 1.1e-6
+
+
+def test_a_fit_that_nothing_holds_back_ends_all_the_same(pictures: list[SparseImage]) -> None:
+    cfg = TrainConfig(2, fast_head=FastHeadConfig(weight_decay=0.0))
+
+    head = fit_fast_head(build_network(2), pictures, cfg)
+
+    assert torch.isfinite(head.weight).all()
 
 
 @pytest.mark.parametrize(
