@@ -89,8 +89,9 @@ def direction_and_length(x: Tensor, out: Tensor | None = None) -> tuple[Tensor, 
         x: (..., D) float32.
         out: where the unit vectors go, which may be `x` itself; allocated when left out.
     """
-    # Numbers beyond 1e19 have squares beyond float32: shorten first.
-    largest = torch.linalg.vector_norm(x, ord=torch.inf, dim=-1, keepdim=True).clamp_min(1.0)
+    # Numbers beyond 1e19 have squares beyond float32: shorten first. By two looks: a norm of order inf takes ten times
+    # as long on the CPU.
+    largest = torch.maximum(x.amax(-1, keepdim=True), -x.amin(-1, keepdim=True)).clamp_min(1.0)
     shortened = torch.div(x, largest, out=out)
     length = torch.linalg.vector_norm(shortened, dim=-1, keepdim=True).clamp_min(NO_LENGTH)
     return shortened.div_(length), length * largest
