@@ -208,10 +208,18 @@ def _contrast(
     if not order:
         return means.new_zeros(()), labels_N[:0], means[:0]
     cells_P = torch.cat([queries[c] for c in order])
-    gradient_PD = gather_cells(representation, cells_P)
-    _, lengths_P = direction_and_length(gradient_PD, out=gradient_PD)
+    if config.fresh_keys:
+        gradient_PD = gather_cells(representation, cells_P)
+        _, lengths = direction_and_length(gradient_PD, out=gradient_PD)
+        draw_keys = _fresh_keys(representation, shares, cells, config, generator)
+    else:
+        pool = sampling.draw_key_pool(shares, cells, config.num_keys, generator)
+        # Queries and keys stand in the same lines of memory: fetched together, each line is read once.
+        vectors = gather_cells(representation, torch.cat([cells_P, pool.cells]))
+        _, lengths = direction_and_length(vectors, out=vectors)
+        gradient_PD, keys = vectors[: len(cells_P)], vectors[len(cells_P) :]
+        draw_keys = _shared_keys(keys, pool.taken, config.num_keys)
     loss = means.new_zeros(())
-    draw_keys = _key_source(representation, shares, cells, config, generator)
     most = len(queries[order[-1]])
     room = Room.to_hold(min(_CLASSES_AT_ONCE * most, max(most, _QUERIES_AT_ONCE)), config.num_keys, gradient_PD)
     first = 0
@@ -224,7 +232,7 @@ def _contrast(
             # The unit vectors are not needed any more: their gradients take their place.
             value, _ = info_nce(
                 unit_vectors,
-                lengths_P[rows].view(len(keys), -1, 1),
+                lengths[rows].view(len(keys), -1, 1),
                 directions[positive_of],
                 keys,
                 config.temperature,
@@ -249,14 +257,17 @@ def _of_equal(classes: list[int], counts: list[int]) -> Iterator[list[int]]:
 _Keys = tuple[slice, list[int], Tensor]  # which of the queries, the class of each group, (G, K, D) unit keys
 
 
-def _key_source(
+_KeySource = Callable[[list[int], int], Iterator[_Keys]]  # from classes of as many queries, and how many those are
+
+
+def _fresh_keys(
     representation: Tensor,
     shares_CC: Tensor,
     cells: sampling.ClassCells,
     config: RecoConfig,
     generator: torch.Generator,
-) -> Callable[[list[int], int], Iterator[_Keys]]:
-    """(classes, queries of each) -> (G, K, D) unit keys: a class is a group, or each query of its own."""
+) -> _KeySource:
+    """A group for each query, with keys of its own."""
 
     def fresh(classes: list[int], each: int) -> Iterator[_Keys]:
         at_once = max(1, _FRESH_KEYS_AT_ONCE // config.num_keys)
@@ -269,17 +280,17 @@ def _key_source(
                 direction_and_length(keys, out=keys)
                 yield part, [c] * count, keys.view(count, config.num_keys, -1)
 
-    if config.fresh_keys:
-        return fresh
-    pool = sampling.draw_key_pool(shares_CC, cells, config.num_keys, generator)
-    keys = gather_cells(representation, pool.cells)
-    direction_and_length(keys, out=keys)
-    own = keys.new_empty(_CLASSES_AT_ONCE * config.num_keys, keys.shape[1])
+    return fresh
+
+
+def _shared_keys(keys_KD: Tensor, taken_CK: Tensor, num_keys: int) -> _KeySource:
+    """A group for each class, whose queries share the keys that it takes of all."""
+    own = keys_KD.new_empty(_CLASSES_AT_ONCE * num_keys, keys_KD.shape[1])
 
     def shared(classes: list[int], each: int) -> Iterator[_Keys]:
-        taken = pool.taken[classes].nonzero()[:, 1]
-        found = torch.index_select(keys, 0, taken, out=own[: len(taken)])
-        yield slice(0, len(classes) * each), classes, found.view(len(classes), config.num_keys, -1)
+        taken = taken_CK[classes].nonzero()[:, 1]
+        found = torch.index_select(keys_KD, 0, taken, out=own[: len(taken)])
+        yield slice(0, len(classes) * each), classes, found.view(len(classes), num_keys, -1)
 
     return shared
 
