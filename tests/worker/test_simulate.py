@@ -435,7 +435,7 @@ TEN = ["--clicks-per-image", "10"]
         ([*TEN, "--set", "reco"], "--set is NAME=VALUE"),
         ([*TEN, "--set", "reco.heat=1"], "no setting 'reco.heat'"),
         ([*TEN, "--set", "reco.temperature=0"], "temperature: has to be"),
-        ([*TEN, "--set", "steps=many"], "wrong kind"),
+        ([*TEN, "--set", "steps=many"], "steps: has to be a whole number"),
         ([*TEN, "--threads", "0"], "--threads is a number from 1 to"),
         ([*TEN, "--threads", "100000000000"], "--threads is a number from 1 to"),
         ([*TEN, "--device", "toaster"], "no device 'toaster'"),

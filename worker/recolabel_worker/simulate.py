@@ -673,10 +673,7 @@ def _config(given: argparse.Namespace, *, class_count: int, crop: tuple[int, int
         if last not in place or name in ("num_classes", "seed"):
             raise BadArgument(f"There is no setting {name!r}; settings are the fields of TrainConfig.")
         place[last] = _value(text)
-    try:
-        return TrainConfig.from_dict(values)
-    except TypeError as error:
-        raise BadArgument(f"A value of --set is of the wrong kind: {error}.") from error
+    return TrainConfig.from_dict(values)
 
 
 def _check_network(cfg: TrainConfig, weights: Path | None) -> None:

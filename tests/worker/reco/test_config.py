@@ -39,6 +39,18 @@ BAD = [
     ("clip_norm", {"num_classes": 2, "clip_norm": 0.0}),
     ("config", {"num_classes": 2, "epochs": 3}),
     ("reco", {"num_classes": 2, "reco": {"tau": 1}}),
+    ("reco", {"num_classes": 2, "reco": 1}),
+    ("config: lacks the field 'num_classes'", {"method": "cutmix"}),
+    ("num_classes: has to be a whole number", {"num_classes": "2"}),
+    ("steps: has to be a whole number", {"num_classes": 2, "steps": 1.5}),
+    ("seed: has to be a whole number", {"num_classes": 2, "seed": None}),
+    ("seed: has to fit in 64 bits", {"num_classes": 2, "seed": 2**63}),
+    ("batch_labelled: has to be a whole number", {"num_classes": 2, "batch_labelled": True}),
+    ("use_reco: has to be True or False", {"num_classes": 2, "use_reco": "no"}),
+    ("crop: has to be two whole numbers", {"num_classes": 2, "crop": 64}),
+    ("crop: has to be two whole numbers", {"num_classes": 2, "crop": [64.0, 64.0]}),
+    ("temperature: has to be a number", {"num_classes": 2, "reco": {"temperature": "0.5"}}),
+    ("scale: has to be two numbers", {"num_classes": 2, "views": {"scale": None}}),
 ]
 
 

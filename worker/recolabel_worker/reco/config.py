@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 UNLABELLED = 255
 """Value in label maps: nobody spoke about this pixel; it may get a pseudo-label."""
@@ -74,6 +78,31 @@ def check_backbone(name: str) -> None:
         raise InvalidArgument("backbone", f"is one of {known} or {HUGGING_FACE_PREFIX}MODEL, not {name!r}.")
 
 
+_KINDS: dict[str, tuple[type, str]] = {
+    "bool": (bool, "True or False"),
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "tuple[int, int]": (Integral, "two whole numbers"),
+    "tuple[float, float]": (Real, "two numbers"),
+}
+"""What a field so annotated may hold, and how to say it. Words are checked against lists of their own."""
+
+
+def _check_kinds(config: DataclassInstance) -> None:
+    """Refuse values of another kind than their field's, before anything compares them with a number."""
+    for f in fields(config):
+        if f.type not in _KINDS:
+            continue
+        kind, words = _KINDS[f.type]
+        value = getattr(config, f.name)
+        is_pair = f.type.startswith("tuple")
+        parts = value if is_pair and isinstance(value, tuple) else (value,)
+        # True is a whole number to Python; nobody who writes it means 1.
+        fits = all(isinstance(part, kind) and (kind is bool or not isinstance(part, bool)) for part in parts)
+        if not fits or len(parts) != 1 + is_pair:
+            raise InvalidArgument(f.name, f"has to be {words}, not {value!r}.")
+
+
 def _check_share(config: object, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
@@ -110,13 +139,13 @@ class RecoConfig:
     query_sampling: QuerySampling = "hard"  # by delta_s (Eq. 4): "hard", paper; "easy", the others; "random", either
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         _check_share(self, "delta_w", "delta_w_labelled", "delta_s")
         if not (self.temperature > 0.0 and math.isfinite(self.temperature)):
             raise InvalidArgument("temperature", f"has to be finite and above 0, not {self.temperature!r}.")
         for name in ("num_queries", "num_keys"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InvalidArgument(name, f"has to be a whole number of at least 1, not {value!r}.")
+            if getattr(self, name) < 1:
+                raise InvalidArgument(name, f"has to be at least 1, not {getattr(self, name)!r}.")
         for name, allowed in (("key_sampling", KEY_SAMPLINGS), ("query_sampling", QUERY_SAMPLINGS)):
             if getattr(self, name) not in allowed:
                 raise InvalidArgument(name, f"is one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
@@ -136,6 +165,7 @@ class FastHeadConfig:
     calibrate: bool = True  # divide logits by the temperature that suits labels left out of the fit, from 200 labels
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         _check_not_negative(self, "weight_decay", "balance")
         if self.max_iterations < 1:
             raise InvalidArgument("max_iterations", f"has to be at least 1, not {self.max_iterations!r}.")
@@ -160,11 +190,16 @@ class ViewConfig:
     blur_sigma_px: tuple[float, float] = (0.15, 1.15)
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         for name in ("scale", "blur_sigma_px"):
             ends = getattr(self, name)
-            if not (len(ends) == 2 and 0.0 < ends[0] <= ends[1] < math.inf):
+            if not 0.0 < ends[0] <= ends[1] < math.inf:
                 raise InvalidArgument(name, f"is (lowest, highest), finite and above 0, not {ends!r}.")
         _check_share(self, "flip", "jitter", "brightness", "contrast", "saturation", "hue", "blur")
+
+
+_PARTS = (("reco", RecoConfig), ("fast_head", FastHeadConfig), ("views", ViewConfig))
+"""Fields of TrainConfig that are configurations themselves."""
 
 
 @dataclass(frozen=True)
@@ -210,13 +245,19 @@ class TrainConfig:
     views: ViewConfig = field(default_factory=ViewConfig)
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
+        for name, part in _PARTS:
+            if not isinstance(getattr(self, name), part):
+                raise InvalidArgument(name, f"has to be a {part.__name__}, not {getattr(self, name)!r}.")
         if not 1 <= self.num_classes <= MAX_CLASSES:
             raise InvalidArgument("num_classes", f"has to be 1 to {MAX_CLASSES}, not {self.num_classes!r}.")
         if self.method not in METHODS:
             raise InvalidArgument("method", f"is one of {', '.join(METHODS)}, not {self.method!r}.")
         if self.steps < 0:
             raise InvalidArgument("steps", f"cannot be negative ({self.steps!r}).")
-        if any(side < SIDE_MULTIPLE or side % SIDE_MULTIPLE for side in self.crop) or len(self.crop) != 2:
+        if not -(2**63) <= self.seed < 2**63:
+            raise InvalidArgument("seed", f"has to fit in 64 bits, {self.seed!r} does not.")
+        if any(side < SIDE_MULTIPLE or side % SIDE_MULTIPLE for side in self.crop):
             raise InvalidArgument("crop", f"is (height, width) in multiples of {SIDE_MULTIPLE}, not {self.crop!r}.")
         if not 0 <= self.frozen_stages <= 4:
             raise InvalidArgument("frozen_stages", f"is 0 to 4, not {self.frozen_stages!r}.")
@@ -224,6 +265,7 @@ class TrainConfig:
             raise InvalidArgument("batch_labelled, batch_unlabelled", "have to be at least 1.")
         _check_not_negative(self, "head_lr", "direct_lr", "backbone_lr", "weight_decay", "lr_power", "balance")
         _check_not_negative(self, "pseudo_weight", "contrast_weight", "warm_up_steps", "contrast_wait_steps")
+        _check_not_negative(self, "hold_out_from")
         _check_share(self, "ema_decay", "hold_out")
         if not self.clip_norm > 0.0:
             raise InvalidArgument("clip_norm", f"has to be above 0, not {self.clip_norm!r}.")
@@ -312,10 +354,11 @@ class TrainConfig:
         """Read what `to_dict` wrote, after a trip through JSON or not.
 
         Raises:
-            InvalidArgument: a field is unknown or its value is not allowed.
+            InvalidArgument: a field is unknown or missing, or its value is not allowed.
         """
+        _check_is_mapping(values, "config")
         given = dict(values)
-        for name, part in (("reco", RecoConfig), ("fast_head", FastHeadConfig), ("views", ViewConfig)):
+        for name, part in _PARTS:
             if name in given:
                 given[name] = _build(part, given[name], name)
         built = _build(cls, given, "config")
@@ -323,9 +366,19 @@ class TrainConfig:
         return built
 
 
+def _check_is_mapping(values: object, where: str) -> None:
+    if not isinstance(values, Mapping):
+        raise InvalidArgument(where, f"has to be fields by name, not {values!r}.")
+
+
 def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
+    _check_is_mapping(values, where)
     known = {f.name for f in fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:
         raise InvalidArgument(where, f"unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}.")
+    needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+    missing = [name for name in needed if name not in values]
+    if missing:
+        raise InvalidArgument(where, f"lacks the field {missing[0]!r}.")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
