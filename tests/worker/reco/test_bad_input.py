@@ -27,6 +27,7 @@ from recolabel_worker.reco import (
 )
 from recolabel_worker.reco.config import UNLABELLED
 from recolabel_worker.reco.data import Sampler, TrainingSet
+from recolabel_worker.reco.losses import pseudo_label_loss, supervised_loss
 from recolabel_worker.reco.metrics import mean_iou_interval
 from recolabel_worker.reco.network import load_warm
 
@@ -95,6 +96,40 @@ CASES: list[Case] = [
         lambda _: contrast(representation=torch.zeros(2, 8)),
     ),
     (
+        "a representation without channels",
+        "representation",
+        "D at least 1",
+        lambda _: contrast(representation=torch.zeros(2, 0, 4, 4)),
+    ),
+    (
+        "a label map of another height in cross-entropy",
+        "label_map",
+        r"the logits ask \(1, 4, 4\)",
+        lambda _: supervised_loss(torch.zeros(1, CLASSES, 4, 4), torch.zeros(1, 3, 4, dtype=torch.int64)),
+    ),
+    (
+        "a class index out of range in cross-entropy",
+        "label_map",
+        r"no class of 0\.\.2",
+        lambda _: supervised_loss(torch.zeros(1, CLASSES, 4, 4), torch.full((1, 4, 4), CLASSES)),
+    ),
+    (
+        "a class index out of range among pseudo-labels",
+        "pseudo_labels",
+        r"no class of 0\.\.2",
+        lambda _: pseudo_label_loss(
+            torch.zeros(1, CLASSES, 4, 4), torch.full((1, 4, 4), CLASSES), torch.ones(1, 4, 4), 0.97
+        ),
+    ),
+    (
+        "confidence of another size than pseudo-labels",
+        "confidence",
+        r"has shape \(1, 4\)",
+        lambda _: pseudo_label_loss(
+            torch.zeros(1, CLASSES, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64), torch.ones(1, 4), 0.97
+        ),
+    ),
+    (
         "a class index out of range in a loss",
         "label_map",
         r"no class of 0\.\.2, nor 254 void, nor 255",
@@ -125,6 +160,12 @@ CASES: list[Case] = [
         "representation",
         "NaN or infinity",
         lambda _: contrast(representation=torch.full((2, 8, 4, 4), float("inf"))),
+    ),
+    (
+        "a representation beyond single precision",
+        "representation",
+        "beyond float32",
+        lambda _: contrast(representation=torch.full((2, 8, 4, 4), 1e300, dtype=torch.float64)),
     ),
     (
         "probabilities that do not sum to 1",

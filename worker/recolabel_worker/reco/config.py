@@ -10,10 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal, Self
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from typing import Any, Literal, Self
 
 UNLABELLED = 255
 """Value in label maps: nobody spoke about this pixel; it may get a pseudo-label."""
@@ -88,7 +85,7 @@ _KINDS: dict[str, tuple[type, str]] = {
 """What a field so annotated may hold, and how to say it. Words are checked against lists of their own."""
 
 
-def _check_kinds(config: DataclassInstance) -> None:
+def _check_kinds(config: Any) -> None:
     """Refuse values of another kind than their field's, before anything compares them with a number."""
     for f in fields(config):
         if f.type not in _KINDS:

@@ -29,13 +29,20 @@ _EXPONENTS_FIT_ABOVE = 0.025  # temperature; exp(40) and its sums are far from t
 
 
 def supervised_loss(logits: Tensor, label_map: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy on the cells that somebody labelled.
+    """Cross-entropy on the cells that somebody labelled: the weighted mean of -log softmax(logits)[label] over them.
 
     Args:
-        logits: (B, C, h, w).
+        logits: (B, C, h, w) float.
         label_map: (B, h, w) int64; UNLABELLED and VOID enter nothing.
-        class_weights: (C,) weight of each class; the mean is weighted by it.
+        class_weights: (C,) float, weight of each class; all the same when left out.
+
+    Returns:
+        0-dim float32, at least 0.
+
+    Raises:
+        InvalidArgument: shapes do not match, or a class index is out of range.
     """
+    _check_labels("label_map", label_map, logits)
     given = label_map < VOID
     if not given.any():
         return _nothing(logits)
@@ -44,20 +51,37 @@ def supervised_loss(logits: Tensor, label_map: Tensor, class_weights: Tensor | N
 
 
 def eta(confidence: Tensor, counted: Tensor, delta_s: float) -> Tensor:
-    """Share of an image's counted cells whose confidence exceeds delta_s (Eq. 5), (B,); 0 where none counts."""
+    """Share of an image's counted cells whose confidence exceeds delta_s (Eq. 5), (B,) in 0..1; 0 where none counts.
+
+    Args:
+        confidence: (B, h, w) float, 0..1.
+        counted: (B, h, w) bool.
+        delta_s: the strong threshold, 0..1.
+    """
     sure = ((confidence > delta_s) & counted).flatten(1).sum(1)
     return sure / counted.flatten(1).sum(1).clamp_min(1)
 
 
 def pseudo_label_loss(logits: Tensor, pseudo_labels: Tensor, confidence: Tensor, delta_s: float) -> Tensor:
-    """Cross-entropy on pseudo-labels, each image weighted by its eta (Eq. 5), mean over images.
+    """Cross-entropy on pseudo-labels: mean over images of eta x the mean over an image's counted cells (Eq. 5).
 
     Args:
-        logits: (B, C, h, w) of the strong views.
+        logits: (B, C, h, w) float, of the strong views.
         pseudo_labels: (B, h, w) int64, given labels already laid over them; VOID and UNLABELLED enter nothing.
-        confidence: (B, h, w) of the teacher; 1 where a label was given.
-        delta_s: the strong threshold.
+        confidence: (B, h, w) float of the teacher, 0..1; 1 where a label was given.
+        delta_s: the strong threshold, 0..1.
+
+    Returns:
+        0-dim float32, at least 0.
+
+    Raises:
+        InvalidArgument: shapes do not match, or a class index is out of range.
     """
+    _check_labels("pseudo_labels", pseudo_labels, logits)
+    if confidence.shape != pseudo_labels.shape:
+        raise InvalidArgument(
+            "confidence", f"has shape {tuple(confidence.shape)}, pseudo_labels {tuple(pseudo_labels.shape)}."
+        )
     counted = pseudo_labels < VOID
     if not counted.any():
         return _nothing(logits)
@@ -153,13 +177,22 @@ def regional_contrast_loss(
 ) -> Tensor:
     """Pull hard pixels to their class's mean and away from pixels of the classes they resemble (Eq. 1-4).
 
-    The mean over the classes present of the mean over a class's queries (deviation: the paper sums over queries, with
-    which the value would grow with their number); a class
-    that has no hard pixel or no rival adds 0, and where all are so the loss is
-    exactly 0 and still differentiable. Gradients flow through the queries only.
+    With cosine similarity <a, b>, temperature T, P the classes present, Q_c the queries of class c, m_c the mean of
+    class c, and K_q the negative keys of query q:
+
+        loss = 1/|P|  sum over c in P of  1/|Q_c|  sum over q in Q_c of
+                   -log( exp(<q, m_c> / T) / (exp(<q, m_c> / T) + sum over k in K_q of exp(<q, k> / T)) )
+
+    Queries are pixels of c whose probability of c is below delta_s (Eq. 4). A negative key is a pixel of a class c',
+    which is drawn by the softmax of <m_c, m_c'> over the other classes present (Eq. 3). The mean over a class's queries
+    is ours: the paper sums over them, with which the value would grow with their number.
+
+    A class that has no hard pixel or no rival adds 0, and where all are so the loss is exactly 0 and still
+    differentiable. Gradients flow through the queries only.
 
     Args:
-        representation: (B, D, h, w) float of any precision and memory layout; only directions matter, not lengths.
+        representation: (B, D, h, w) float of any precision and memory layout, D at least 1, within the range of
+            float32; only directions matter, not lengths.
         label_map: (B, h, w) int64: class index, UNLABELLED or VOID. Labelled pixels and pseudo-labels that passed
             delta_w; this function does not look at delta_w.
         probabilities: (B, C, h, w) float, the student's softmax; no gradient flows into it.
@@ -170,8 +203,8 @@ def regional_contrast_loss(
         0-dim float32, at least 0. It can be differentiated once. Same generator state, same bits on the CPU.
 
     Raises:
-        InvalidArgument: shapes or devices do not match, a class index is out of range, the representation is not
-            finite, or probabilities do not sum to 1. `argument` names the culprit.
+        InvalidArgument: shapes, dtypes or devices are not as said, a class index is out of range, the representation
+            is not finite, or probabilities do not sum to 1. `argument` names the culprit.
     """
     config = config or RecoConfig()
     _check_contrast_arguments(representation, label_map, probabilities)
@@ -374,8 +407,9 @@ def _finite_sums(representation: Tensor, labels_N: Tensor, num_classes: int) -> 
     sums = sampling.class_sums(representation, labels_N, num_classes)
     if torch.isfinite(sums).all():
         return sums
-    if not all(bool(torch.isfinite(image).all()) for image in representation):
-        raise InvalidArgument("representation", "holds NaN or infinity.")
+    # float64 has numbers that are infinite in float32, in which the contrast is computed.
+    if not all(bool(torch.isfinite(image.float()).all()) for image in representation):
+        raise InvalidArgument("representation", "holds NaN or infinity, or numbers beyond float32.")
     # Only the sums are too large. Similarities are cosines: the length of a mean does not matter.
     return sampling.class_sums(representation / representation.abs().amax(), labels_N, num_classes)
 
@@ -385,9 +419,28 @@ def _nothing(like: Tensor) -> Tensor:
     return (like[:0].sum() if like.ndim else like * 0).float()
 
 
+def _check_labels(argument: str, label_map: Tensor, logits: Tensor) -> None:
+    expected = (logits.shape[0], *logits.shape[2:])
+    if tuple(label_map.shape) != expected or label_map.dtype != torch.int64:
+        raise InvalidArgument(argument, f"is {_described(label_map)}; the logits ask {expected} torch.int64.")
+    if _has_unknown(label_map, logits.shape[1]):
+        raise InvalidArgument(argument, f"holds a value that is no class of {_allowed(logits.shape[1])}.")
+
+
+def _has_unknown(label_map: Tensor, num_classes: int) -> bool:
+    outside = (label_map >= num_classes) & (label_map != VOID) & (label_map != UNLABELLED)
+    return bool(((label_map < 0) | outside).any())
+
+
+def _allowed(num_classes: int) -> str:
+    return f"0..{num_classes - 1}, nor {VOID} void, nor {UNLABELLED}"
+
+
 def _check_contrast_arguments(representation: Tensor, label_map: Tensor, probabilities: Tensor) -> None:
-    if representation.ndim != 4 or not representation.is_floating_point():
-        raise InvalidArgument("representation", f"has to be (B, D, h, w) float, not {_described(representation)}.")
+    if representation.ndim != 4 or not representation.is_floating_point() or not representation.shape[1]:
+        raise InvalidArgument(
+            "representation", f"has to be (B, D, h, w) float, D at least 1, not {_described(representation)}."
+        )
     expected = (representation.shape[0], *representation.shape[2:])
     if tuple(label_map.shape) != expected:
         raise InvalidArgument("label_map", f"has shape {tuple(label_map.shape)}; the representation asks {expected}.")
@@ -408,11 +461,8 @@ def _check_contrast_arguments(representation: Tensor, label_map: Tensor, probabi
         raise InvalidArgument("representation, label_map, probabilities", "have to be on one device.")
     if not label_map.numel():
         return
-    wrong = ((label_map < 0) | ((label_map >= num_classes) & (label_map != VOID) & (label_map != UNLABELLED))).any()
-    if wrong:
-        raise InvalidArgument(
-            "label_map", f"holds a value that is no class of 0..{num_classes - 1}, nor {VOID} void, nor {UNLABELLED}."
-        )
+    if _has_unknown(label_map, num_classes):
+        raise InvalidArgument("label_map", f"holds a value that is no class of {_allowed(num_classes)}.")
     tolerance = 1e-3 if probabilities.dtype in (torch.float32, torch.float64) else 2e-2
     off = (probabilities.detach().sum(1) - 1).abs().max()
     if not bool(off <= tolerance) or bool(probabilities.detach().amin() < -tolerance):

@@ -49,22 +49,24 @@ def class_sums(representation: Tensor, labels_N: Tensor, num_classes: int) -> Te
 
     Every number of the representation is in one of the sums, so finite sums prove it finite without a second look.
     """
-    images, channels = representation.shape[:2]
+    images, channels, height, width = representation.shape
     numbers = torch.arange(num_classes + 1, device=representation.device, dtype=torch.uint8)[:, None]
-    labels = labels_N.clamp_max(num_classes).to(torch.uint8).view(images, 1, -1)
+    labels = labels_N.clamp_max(num_classes).to(torch.uint8).view(images, 1, height * width)
     sums = torch.zeros(num_classes + 1, channels, device=representation.device)
     # A matrix product reads the representation once. Who is in which class may take a sixteenth of its memory. What has
     # to be copied first, for its precision or its order in memory, is taken in small parts.
-    at_once, width = 1, 32
+    at_once, channels_at_once = 1, 32
     if representation.dtype == torch.float32:
-        width = channels
+        channels_at_once = channels
         if representation.is_contiguous() or representation.is_contiguous(memory_format=torch.channels_last):
             at_once = max(1, images * channels // (16 * (num_classes + 1)))
     by_image = torch.split(representation.detach(), at_once)
     for some, their_labels in zip(by_image, torch.split(labels, at_once), strict=True):
         members = (their_labels == numbers).float()
         for part, target in zip(
-            torch.split(some.flatten(2), width, dim=1), torch.split(sums, width, dim=1), strict=True
+            torch.split(some.flatten(2), channels_at_once, dim=1),
+            torch.split(sums, channels_at_once, dim=1),
+            strict=True,
         ):
             target += (members @ part.float().mT).sum(0)
     return sums
@@ -76,7 +78,7 @@ def class_means(sums: Tensor, size_C: Tensor) -> Tensor:
 
 
 def class_graph(directions_CD: Tensor) -> Tensor:
-    """Pairwise similarity of the class means, given as unit vectors: (C, C) (Eq. 3)."""
+    """Pairwise cosine similarity of the class means, given as unit vectors: (C, C) in -1..1 (Eq. 3)."""
     return directions_CD @ directions_CD.T
 
 
