@@ -21,14 +21,18 @@ from recolabel_worker.reco import (
     build_network,
     confusion_matrix,
     create_state,
+    expected_calibration_error,
     export_state_dict,
+    iou,
     predict,
+    propose_candidates,
     regional_contrast_loss,
 )
 from recolabel_worker.reco.config import UNLABELLED
 from recolabel_worker.reco.data import Sampler, TrainingSet
 from recolabel_worker.reco.losses import pseudo_label_loss, supervised_loss
 from recolabel_worker.reco.metrics import mean_iou_interval
+from recolabel_worker.reco.mixing import Mixable, mix
 from recolabel_worker.reco.network import load_warm
 
 from .conftest import clicked
@@ -71,6 +75,18 @@ def wrong_sum(folder: Path) -> Any:
     return network(
         weights=weights_of("efficientnet-lite0", folder), weights_sha256=hashlib.sha256(b"another").hexdigest()
     )
+
+
+EVEN = torch.full((CLASSES, 4, 4), 1 / CLASSES)
+
+
+def ask(probabilities: Tensor, *, spacing_px: int = 1, exclude: Tensor | None = None) -> object:
+    return propose_candidates(probabilities, 1, spacing_px, exclude, generator=torch.Generator())
+
+
+def mixed(method: Any) -> object:
+    label_map = torch.zeros(1, 4, 4, dtype=torch.int64)
+    return mix(Mixable(torch.zeros(1, 3, 16, 16), label_map, torch.ones(1, 4, 4)), method, torch.Generator())
 
 
 Case = tuple[str, str, str, Callable[[Path], object]]
@@ -189,6 +205,43 @@ CASES: list[Case] = [
         lambda _: create_state(TINY, [SparseImage(IMAGE)], network=network()),
     ),
     (
+        "a prediction of floats",
+        "prediction",
+        "take the argmax",
+        lambda _: confusion_matrix(torch.tensor([0.7]), torch.tensor([0]), CLASSES),
+    ),
+    ("a matrix that is not square", "confusion", r"\(\.\.\., C, C\)", lambda _: iou(torch.zeros(2, 3))),
+    (
+        "an interval of more than all draws",
+        "coverage",
+        r"in \[0, 1\]",
+        lambda _: mean_iou_interval(torch.ones(1, 2, 2), torch.Generator(), coverage=2.0),
+    ),
+    (
+        "an interval of no draws",
+        "draws",
+        "at least 1",
+        lambda _: mean_iou_interval(torch.ones(1, 2, 2), torch.Generator(), draws=0),
+    ),
+    (
+        "probabilities to calibrate that do not sum to 1",
+        "probabilities",
+        "sum to 1",
+        lambda _: expected_calibration_error(torch.ones(3, 2), torch.zeros(3, dtype=torch.int64)),
+    ),
+    ("an unknown method of mixing", "method", "is one of supervised", lambda _: mixed("mixup")),
+    ("probabilities of one pixel row to ask about", "probabilities", r"\(C, H, W\)", lambda _: ask(EVEN[0])),
+    ("a NaN to ask about", "probabilities", "NaN", lambda _: ask(EVEN * float("nan"))),
+    ("excluded pixels of another size", "exclude", r"\(3, 4\)", lambda _: ask(EVEN, exclude=torch.ones(3, 4) > 0)),
+    ("a distance below 0", "spacing_px", "cannot be negative", lambda _: ask(EVEN, spacing_px=-1)),
+    ("an image that is a list", "image", "numpy array or a tensor", lambda _: SparseImage([[0, 0, 0]])),  # type: ignore[arg-type]
+    (
+        "a list to predict",
+        "image",
+        "numpy array or a tensor",
+        lambda _: predict(network(), [[0, 0, 0]]),  # type: ignore[arg-type]
+    ),
+    (
         "a mask of another size",
         "label_map",
         r"is \(48, 32\) for an image of \(32, 48\)",
@@ -243,6 +296,50 @@ CASES: list[Case] = [
         "network",
         "the run's configuration says",
         lambda _: create_state(replace(TINY, decoder="paper"), [clicked(0)], network=network()),
+    ),
+    (
+        "a network that cannot be trained",
+        "network",
+        "for_training=True",
+        lambda _: create_state(TINY, [clicked(0)], network=network(for_training=False)),
+    ),
+    ("a number of classes that is no whole number", "num_classes", "1 to 254, not 2.5", lambda _: build_network(2.5)),  # type: ignore[arg-type]
+    (
+        "a data set without a label, begun at a random decoder",
+        "images",
+        "click at least one pixel of a class",
+        lambda _: create_state(replace(TINY, fast_start=False), [SparseImage(IMAGE)], network=network()),
+    ),
+    (
+        "nothing to choose a model by",
+        "held_out",
+        "no class label to judge by",
+        lambda _: create_state(TINY, [clicked(0)], network=network(), held_out=[SparseImage(IMAGE)]),
+    ),
+    (
+        "a class mapping to no earlier version",
+        "class_mapping",
+        "there is none",
+        lambda _: create_state(TINY, [clicked(0)], network=network(), class_mapping=[0, 1]),
+    ),
+    (
+        "an earlier version of other classes",
+        "class_mapping",
+        "has 3 classes, the run 2",
+        lambda _: create_state(
+            TINY,
+            [clicked(0)],
+            network=network(),
+            warm_start=export_state_dict(build_network(3, pretrained=False)),
+        ),
+    ),
+    (
+        "an earlier version that broke",
+        "warm_start",
+        "not finite",
+        lambda _: load_warm(
+            network(), export_state_dict(network()) | {"direct.bias": torch.full((2,), float("nan"))}, [0, 1]
+        ),
     ),
     (
         "an earlier version of another architecture",

@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from recolabel_worker.reco.config import UNLABELLED, VOID, InvalidArgument
-from recolabel_worker.reco.data import HELD_OUT_BLOCK_PX, Sampler, SparseImage, TrainingSet, hold_out_labels, rasterise
+from recolabel_worker.reco.data import (
+    HELD_OUT_BLOCK_PX,
+    Sampler,
+    SparseImage,
+    TrainingSet,
+    as_tensor,
+    hold_out_labels,
+    rasterise,
+)
 
 CELLS = [
     ("a single click survives", [(5, 6, 3)], 3),
@@ -29,6 +37,12 @@ def test_a_cell_takes_the_class_of_the_labels_inside_it(
     label_map = rasterise(table[:, :2] + 0.5, table[:, 2], (3, 3))
 
     assert int(label_map[1, 1]) == expected, remark
+
+
+def test_an_array_that_runs_backwards_is_read_as_it_looks() -> None:
+    bgr = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+
+    assert np.array_equal(as_tensor(bgr[..., ::-1]).numpy(), bgr[..., ::-1])
 
 
 def test_every_single_click_survives_to_stride_four() -> None:

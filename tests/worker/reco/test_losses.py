@@ -256,6 +256,15 @@ def test_every_emptiness_gives_exactly_zero_with_a_zero_gradient(kind: str) -> N
     assert not representation.grad.any()
 
 
+def test_a_batch_of_no_images_gives_zero() -> None:
+    representation = torch.zeros(0, 8, 4, 4, requires_grad=True)
+    label_map, probabilities = torch.zeros(0, 4, 4, dtype=torch.int64), torch.zeros(0, 3, 4, 4)
+
+    loss = regional_contrast_loss(representation, label_map, probabilities, generator=torch.Generator())
+
+    assert float(loss.detach()) == 0.0
+
+
 def test_cross_entropy_without_a_labelled_pixel_is_zero_not_nan() -> None:
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
     nobody_spoke = torch.full((1, 4, 4), UNLABELLED)

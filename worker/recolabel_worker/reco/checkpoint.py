@@ -100,6 +100,7 @@ def load_file(
     """Resume from one safetensors file whose bytes the caller trusts to be whole.
 
     Raises:
+        FileNotFoundError: there is no such file.
         DamagedCheckpoint: the file is no checkpoint of this format.
         InvalidArgument: the images are not those of the run.
     """

@@ -40,6 +40,9 @@ class SparseImage:
     label_map: Tensor | NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
+        for name, value in (("image", self.image), ("label_map", self.label_map)):
+            if not isinstance(value, Tensor | np.ndarray) and (name == "image" or value is not None):
+                raise InvalidArgument(name, f"has to be a numpy array or a tensor, not {type(value).__name__}.")
         shape = tuple(self.image.shape)
         if len(shape) != 3 or shape[2] != 3 or not all(shape) or str(self.image.dtype).split(".")[-1] != "uint8":
             raise InvalidArgument("image", f"has to be (H, W, 3) uint8, not {shape} {self.image.dtype}.")
@@ -98,9 +101,14 @@ class TrainingSet:
 
 
 def as_tensor(array: Tensor | NDArray[np.uint8]) -> Tensor:
-    """The array, (...) uint8 of any shape, as a tensor on the same memory, a memory map's too; nobody writes to it."""
+    """The array, (...) uint8 of any shape, as a tensor on the same memory, a memory map's too; nobody writes to it.
+
+    One that runs backwards, as BGR turned to RGB by `[..., ::-1]` does, is copied: torch knows no negative strides.
+    """
     if isinstance(array, Tensor):
         return array
+    if min(array.strides, default=0) < 0:
+        array = np.ascontiguousarray(array)
     with warnings.catch_warnings():
         # torch knows no read-only tensors and warns that it cannot keep us from writing.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

@@ -50,18 +50,16 @@ class FastHead:
         """(C, H, W) float32 at the size of the image."""
         height, width = features.size
         logits = self.logits(features)[None]
-        full = upsample(logits, [4 * logits.shape[-2], 4 * logits.shape[-1]])[0, :, :height, :width]
-        return full.softmax(0)
+        full = upsample(logits, [OUTPUT_STRIDE * side for side in logits.shape[-2:]])
+        return full[0, :, :height, :width].softmax(0)
 
 
-def fit_fast_head(
-    network: DeepLabV3Plus,
-    images: Sequence[SparseImage],
-    cfg: TrainConfig,
-    *,
-    generator: torch.Generator | None = None,  # noqa: ARG001 - the fit is convex: chance has no say in it
-) -> FastHead:
+def fit_fast_head(network: DeepLabV3Plus, images: Sequence[SparseImage], cfg: TrainConfig) -> FastHead:
     """Fit the head on all class labels of `images`; unlabelled images help to standardise the features.
+
+    It minimises the class-weighted mean of -log softmax(weight x + bias)[label] over labelled cells, x being their
+    standardised features, plus weight_decay / 2 times the squared distance from the network's own direct head. That is
+    convex: chance has no say in it.
 
     Raises:
         InvalidArgument: no pixel carries a class label, or one names a class that does not exist.

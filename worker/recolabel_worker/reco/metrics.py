@@ -18,6 +18,8 @@ def confusion_matrix(prediction: Tensor, label_map: Tensor, num_classes: int) ->
     Raises:
         InvalidArgument: shapes differ, or a prediction is no class.
     """
+    if prediction.is_floating_point():
+        raise InvalidArgument("prediction", f"has to be class indices, not {prediction.dtype}; take the argmax.")
     if prediction.shape != label_map.shape:
         raise InvalidArgument("prediction", f"is {tuple(prediction.shape)}, the label map {tuple(label_map.shape)}.")
     truth, said = label_map.reshape(-1).long(), prediction.reshape(-1).long()
@@ -29,11 +31,16 @@ def confusion_matrix(prediction: Tensor, label_map: Tensor, num_classes: int) ->
 
 
 def iou(confusion: Tensor) -> Tensor:
-    """Intersection over union of each class of (..., C, C) confusion matrices.
+    """Intersection over union, TP / (TP + FP + FN), of each class of (..., C, C) confusion matrices.
 
     Returns:
         (..., C) float64, 0..1; NaN for a class neither labelled nor predicted.
+
+    Raises:
+        InvalidArgument: the matrices are not square.
     """
+    if confusion.ndim < 2 or confusion.shape[-1] != confusion.shape[-2]:
+        raise InvalidArgument("confusion", f"has to be (..., C, C), not {tuple(confusion.shape)}.")
     confusion = confusion.double()
     intersection = confusion.diagonal(dim1=-2, dim2=-1)
     return intersection / (confusion.sum(-1) + confusion.sum(-2) - intersection)
@@ -59,8 +66,12 @@ def mean_iou_interval(
         Lowest and highest, 0..1; NaN when no draw has a class.
 
     Raises:
-        InvalidArgument: there is no matrix.
+        InvalidArgument: there is no matrix, coverage is no share, or there are no draws.
     """
+    if not 0.0 <= coverage <= 1.0:
+        raise InvalidArgument("coverage", f"has to be in [0, 1], not {coverage!r}.")
+    if draws < 1:
+        raise InvalidArgument("draws", f"has to be at least 1, not {draws!r}.")
     if not len(confusions):
         raise InvalidArgument("confusions", "is empty.")
     chosen = torch.randint(len(confusions), (draws, len(confusions)), generator=generator)
@@ -88,7 +99,7 @@ def expected_calibration_error(probabilities: Tensor, classes: Tensor, *, bins: 
         NaN when no row counts.
 
     Raises:
-        InvalidArgument: shapes do not belong together, or `bins` is below 1.
+        InvalidArgument: shapes do not belong together, rows do not sum to 1, or `bins` is below 1.
     """
     return calibration_error(calibration_bins(probabilities, classes, bins=bins))
 
@@ -120,6 +131,8 @@ def calibration_bins(probabilities: Tensor, classes: Tensor, *, bins: int = 15) 
         )
     if bins < 1:
         raise InvalidArgument("bins", f"has to be at least 1, not {bins!r}.")
+    if len(classes) and not bool((probabilities.sum(1) - 1).abs().max() <= 2e-2):
+        raise InvalidArgument("probabilities", "have to sum to 1 over the classes of each row.")
     counted = (classes >= 0) & (classes < probabilities.shape[1])
     # The largest first: a copy of all probabilities of the rows that count would be C times larger.
     confidence, said = probabilities.max(1)

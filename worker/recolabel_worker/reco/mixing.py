@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recolabel_worker.reco.config import OUTPUT_STRIDE, VOID, Method
+from recolabel_worker.reco.config import METHODS, OUTPUT_STRIDE, VOID, InvalidArgument, Method
 from recolabel_worker.reco.views import GREY
 
 
@@ -24,7 +24,13 @@ class Mixable(NamedTuple):
 
 
 def mix(batch: Mixable, method: Method, generator: torch.Generator) -> Mixable:
-    """Apply `method` to the batch; view i receives from view i - 1. "supervised" changes nothing."""
+    """Apply `method` to the batch; view i receives from view i - 1. "supervised" changes nothing.
+
+    Raises:
+        InvalidArgument: no method has this name.
+    """
+    if method not in METHODS:
+        raise InvalidArgument("method", f"is one of {', '.join(METHODS)}, not {method!r}.")
     if method == "supervised":
         return batch
     if method == "cutout":

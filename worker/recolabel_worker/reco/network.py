@@ -121,6 +121,7 @@ class DeepLabV3Plus(nn.Module):
         self.backbone_name = backbone_name
         self.backbone = backbone
         self.direct = DirectHead(stage_channels, num_classes)
+        self.for_training = for_training
         self.decoder_name: Decoder = decoder
         self.norm: Norm = norm
         fine, _, deep, deepest = stage_channels
@@ -151,7 +152,7 @@ class DeepLabV3Plus(nn.Module):
         return logits
 
     def forward_training(self, images: Tensor) -> NetworkOutput:
-        """As `forward`, with the (B, D, h, w) representation beside the logits."""
+        """As `forward`, with the (B, D, h, w) representation beside the logits; of a network built for training."""
         stages = self.stages(images)
         decoded = self.decode(stages)
         return NetworkOutput(
@@ -250,7 +251,7 @@ def build_network(
         InvalidArgument: the argument that it names is not allowed, or the weights are not the backbone's.
         FileNotFoundError: pretrained weights are wanted and not installed.
     """
-    if not 1 <= num_classes <= MAX_CLASSES:
+    if not isinstance(num_classes, int) or not 1 <= num_classes <= MAX_CLASSES:
         raise InvalidArgument("num_classes", f"has to be 1 to {MAX_CLASSES}, not {num_classes!r}.")
     if decoder not in DECODERS:
         raise InvalidArgument("decoder", f"is one of {', '.join(DECODERS)}, not {decoder!r}.")
@@ -279,7 +280,7 @@ def load_warm(network: DeepLabV3Plus, tensors: Mapping[str, Tensor], class_mappi
         class_mapping: for each class of `network` its index in the earlier version, None for a new class.
 
     Raises:
-        InvalidArgument: a tensor is missing, has another shape, or an index is out of range.
+        InvalidArgument: a tensor is missing, not finite or of another shape, or an index is out of range.
     """
     if len(class_mapping) != network.num_classes:
         raise InvalidArgument("class_mapping", f"has {len(class_mapping)} entries for {network.num_classes} classes.")
@@ -293,6 +294,8 @@ def load_warm(network: DeepLabV3Plus, tensors: Mapping[str, Tensor], class_mappi
             raise InvalidArgument(
                 "warm_start", f"lacks the tensor {name!r}; start from the pretrained network instead."
             )
+        if not bool(tensors[name].isfinite().all()):
+            raise InvalidArgument("warm_start", f"holds numbers in {name!r} that are not finite; its training broke.")
         given = tensors[name].to(target)
         if name in ("direct.weight", "direct.bias", "correction.weight", "correction.bias"):
             own[name] = _match_classes(given, target, class_mapping, name)

@@ -36,6 +36,8 @@ def predict(
     Raises:
         InvalidArgument: the image is no (H, W, 3) uint8, or tiles are not as said.
     """
+    if not isinstance(image, Tensor | np.ndarray):
+        raise InvalidArgument("image", f"has to be a numpy array or a tensor, not {type(image).__name__}.")
     if image.ndim != 3 or image.shape[2] != 3 or str(image.dtype).split(".")[-1] != "uint8" or not all(image.shape):
         raise InvalidArgument("image", f"has to be (H, W, 3) uint8, not {tuple(image.shape)} {image.dtype}.")
     if tile_px % SIDE_MULTIPLE or margin_px % SIDE_MULTIPLE or not 0 <= 2 * margin_px < tile_px:

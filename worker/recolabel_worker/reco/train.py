@@ -148,15 +148,16 @@ def create_state(
 
     Args:
         images: of any sizes; those without labels take part as unlabelled ones.
-        network: the one to train, changed in place; a pretrained one is built when left out.
+        network: the one to train, built for training, changed in place; a pretrained one is built when left out.
         warm_start: `export_state_dict` of an earlier version to start from.
         class_mapping: for each class its index in the earlier version, None for a new one; the same classes when
-            left out.
-        held_out: labels to choose between teacher and fast head by. Left out, cfg.hold_out of the labels is kept
-            from training for that, once there are cfg.hold_out_from.
+            left out. Without a warm start it means nothing.
+        held_out: labels to choose between teacher and fast head by, at least one of a class. Left out, cfg.hold_out
+            of the labels is kept from training for that, once there are cfg.hold_out_from. Empty: none is.
 
     Raises:
-        InvalidArgument: no image, no class label, or a warm start that does not fit.
+        InvalidArgument: no image, no class label, or a network or warm start that does not fit.
+        FileNotFoundError: pretrained weights are wanted and not installed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.seed)
@@ -164,7 +165,10 @@ def create_state(
             cfg.num_classes, **cfg.architecture, pretrained=None if warm_start is None else False
         )
     _check_network(network, cfg)
+    if class_mapping is not None and warm_start is None:
+        raise InvalidArgument("class_mapping", "maps to the classes of a `warm_start`; there is none.")
     if warm_start is not None:
+        _check_class_count(warm_start, cfg, class_mapping)
         load_warm(network, warm_start, class_mapping if class_mapping is not None else range(cfg.num_classes))
     network.to(torch.device(device))
     kept, judges, rng = _split(images, cfg, held_out)
@@ -379,6 +383,16 @@ def _prepare(student: DeepLabV3Plus, cfg: TrainConfig) -> None:
     student.backbone.train(cfg.train_batch_norm)
 
 
+def _check_class_count(
+    warm_start: Mapping[str, Tensor], cfg: TrainConfig, class_mapping: Sequence[int | None] | None
+) -> None:
+    bias = warm_start.get("direct.bias")
+    if class_mapping is None and bias is not None and len(bias) != cfg.num_classes:
+        raise InvalidArgument(
+            "class_mapping", f"is needed: the earlier version has {len(bias)} classes, the run {cfg.num_classes}."
+        )
+
+
 def _check_network(network: DeepLabV3Plus, cfg: TrainConfig) -> None:
     if network.num_classes != cfg.num_classes:
         raise InvalidArgument("network", f"knows {network.num_classes} classes, the run has {cfg.num_classes}.")
@@ -386,6 +400,8 @@ def _check_network(network: DeepLabV3Plus, cfg: TrainConfig) -> None:
     if built != cfg.architecture:
         # A checkpoint is resumed by what its configuration says.
         raise InvalidArgument("network", f"is built as {built}, the run's configuration says {cfg.architecture}.")
+    if not network.for_training:
+        raise InvalidArgument("network", "has no representation head; build it with for_training=True.")
 
 
 def _optimiser(network: DeepLabV3Plus, cfg: TrainConfig) -> torch.optim.Optimizer:
@@ -445,6 +461,10 @@ def _split(
     """Images to train on, images to judge on, and the run's generator behind the draw that split them."""
     rng = torch.Generator().manual_seed(cfg.seed)
     count = int(TrainingSet(images, cfg.num_classes).class_counts().sum())
+    if not count:
+        raise InvalidArgument("images", "carry no class label; click at least one pixel of a class first.")
+    if held_out and not TrainingSet(held_out, cfg.num_classes).labelled:
+        raise InvalidArgument("held_out", "carries no class label to judge by; leave it out.")
     if held_out is not None or not cfg.hold_out or count < cfg.hold_out_from:
         return images, held_out, rng
     kept, held = hold_out_labels(images, cfg.hold_out, rng)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from recolabel_worker.reco.config import InvalidArgument
+
 BORDER_PX = 2
 """Questions keep this far from predicted borders where they can: there a person cannot tell which side is meant."""
 
@@ -75,12 +77,26 @@ def propose_candidates(
         probabilities: (C, H, W) float, classes sum to 1.
         per_class: most candidates of one predicted class.
         spacing_px: least distance in y or in x between any two candidates.
-        exclude: (H, W) bool, pixels that are not to be asked about (labelled ones, say).
+        exclude: (H, W) bool, pixels that are not to be asked about (labelled ones, say); none when left out.
         generator: chooses which pixels of a large class are looked at, and the order of equal margins.
 
     Returns:
         Hardest first; empty where everything is excluded.
+
+    Raises:
+        InvalidArgument: shapes are not as said, numbers are negative, or probabilities are not finite.
     """
+    if probabilities.ndim != 3 or not all(probabilities.shape):
+        raise InvalidArgument("probabilities", f"has to be (C, H, W), not {tuple(probabilities.shape)}.")
+    if not bool(probabilities.isfinite().all()):
+        raise InvalidArgument("probabilities", "holds NaN or infinity.")
+    for name, value in (("per_class", per_class), ("spacing_px", spacing_px)):
+        if value < 0:
+            raise InvalidArgument(name, f"cannot be negative ({value!r}).")
+    if exclude is not None and tuple(exclude.shape) != tuple(probabilities.shape[1:]):
+        raise InvalidArgument(
+            "exclude", f"is {tuple(exclude.shape)} for probabilities of {tuple(probabilities.shape[1:])}."
+        )
     count, height, width = probabilities.shape
     probabilities = probabilities.cpu()
     order = probabilities.topk(min(2, count), dim=0)
