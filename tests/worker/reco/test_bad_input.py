@@ -254,6 +254,7 @@ CASES: list[Case] = [
         r"\(H, W, 3\) uint8",
         lambda _: predict(network(), torch.zeros(32, 48, 3)),
     ),
+    ("a network in training mode to predict with", "network", "eval", lambda _: predict(network().train(), IMAGE)),
     (
         "an unknown method",
         "method",

@@ -34,7 +34,7 @@ def predict(
         tile_px: multiple of 16; with `margin_px`, also one, less than half of it.
 
     Raises:
-        InvalidArgument: the image is no (H, W, 3) uint8, or tiles are not as said.
+        InvalidArgument: the image is no (H, W, 3) uint8, the network is in training mode, or tiles are not as said.
     """
     if not isinstance(image, Tensor | np.ndarray):
         raise InvalidArgument("image", f"has to be a numpy array or a tensor, not {type(image).__name__}.")
@@ -42,6 +42,9 @@ def predict(
         raise InvalidArgument("image", f"has to be (H, W, 3) uint8, not {tuple(image.shape)} {image.dtype}.")
     if tile_px % SIDE_MULTIPLE or margin_px % SIDE_MULTIPLE or not 0 <= 2 * margin_px < tile_px:
         raise InvalidArgument("tile_px, margin_px", f"have to be multiples of {SIDE_MULTIPLE}, margin below half.")
+    if any(isinstance(part, nn.BatchNorm2d) and part.training for part in network.modules()):
+        # By this image's own statistics the result would be another one, and the network's would move.
+        raise InvalidArgument("network", "is in training mode; call network.eval() first.")
     place = torch.device(device)
     pixels = as_tensor(image)
     height, width = pixels.shape[:2]

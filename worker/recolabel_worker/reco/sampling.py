@@ -100,7 +100,14 @@ def direction_and_length(x: Tensor, out: Tensor | None = None) -> tuple[Tensor, 
 
 
 def negative_class_probabilities(graph_CC: Tensor, present_C: Tensor) -> Tensor:
-    """Softmax over the class graph without the query's own class (Eq. 3), (C, C); a row without rivals is zero."""
+    """Softmax over the class graph without the query's own class (Eq. 3), (C, C); a row without rivals is zero.
+
+    Row c, column c': exp(G[c, c']) / sum over v present, v != c, of exp(G[c, v]); 0 where c' is c or absent.
+
+    Args:
+        graph_CC: G, as `class_graph` gives it.
+        present_C: (C,) bool.
+    """
     return _shares_among_rivals(graph_CC.exp(), present_C)
 
 

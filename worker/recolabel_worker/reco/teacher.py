@@ -33,6 +33,8 @@ def copy_as_teacher(student: Network) -> Network:
 def follow(teacher: nn.Module, student: nn.Module, decay: float) -> None:
     """Move the teacher towards the student: floating-point weights and buffers are averaged, counters are copied.
 
+    teacher <- decay x teacher + (1 - decay) x student, decay in 0..1.
+
     Buffers are followed too: own weights with somebody else's normalisation are no average of anything.
     """
     targets = teacher.state_dict()

@@ -198,6 +198,8 @@ def assemble_state(
 def train(state: TrainState, *, clock: Callable[[], float] = time.perf_counter) -> Iterator[StepReport]:
     """Run to cfg.steps, one report a step. The caller decides about clocks, disks and stopping.
 
+    A step is made when its report is asked for. Which network the run stands for says `state.choose()`, at any time.
+
     Raises:
         NonFiniteLoss: the step was not taken.
     """
