@@ -23,6 +23,7 @@ from recolabel_worker.reco import (
     create_state,
     expected_calibration_error,
     export_state_dict,
+    fit_fast_head,
     iou,
     predict,
     propose_candidates,
@@ -30,6 +31,7 @@ from recolabel_worker.reco import (
 )
 from recolabel_worker.reco.config import UNLABELLED
 from recolabel_worker.reco.data import Sampler, TrainingSet
+from recolabel_worker.reco.features import extract_features
 from recolabel_worker.reco.losses import pseudo_label_loss, supervised_loss
 from recolabel_worker.reco.metrics import mean_iou_interval
 from recolabel_worker.reco.mixing import Mixable, mix
@@ -158,6 +160,12 @@ CASES: list[Case] = [
         lambda _: create_state(TINY, [labelled(2)], network=network()),
     ),
     (
+        "a class index out of range in a fit",
+        "labels",
+        "none of the network's 2",
+        lambda _: fit_fast_head(network(), [labelled(2)], TrainConfig(3)),
+    ),
+    (
         "a class index out of range in a prediction",
         "prediction",
         r"outside 0\.\.2",
@@ -255,6 +263,12 @@ CASES: list[Case] = [
         lambda _: predict(network(), torch.zeros(32, 48, 3)),
     ),
     ("a network in training mode to predict with", "network", "eval", lambda _: predict(network().train(), IMAGE)),
+    (
+        "tiles that are all margin",
+        "tile_px, margin_px",
+        "margin below half",
+        lambda _: extract_features(network(), IMAGE, tile_px=32, margin_px=16),
+    ),
     (
         "an unknown method",
         "method",

@@ -122,7 +122,14 @@ class FastHeadFitter:
 
     @torch.no_grad()
     def set_labels(self, key: str, features: Features, labels: Labels) -> None:
-        """Take `labels` in place of those that the image `key` had. One without class labels helps to standardise."""
+        """Take `labels` in place of those that the image `key` had. One without class labels helps to standardise.
+
+        Raises:
+            InvalidArgument: a label names a class that the network does not know.
+        """
+        num_classes = len(self._prior.bias)
+        if bool((labels.classes[labels.spoken] >= num_classes).any()):
+            raise InvalidArgument("labels", f"name a class that is none of the network's {num_classes}.")
         if key not in self._moments:
             self._moments[key] = _moments(features)
         self._rows.pop(key, None)

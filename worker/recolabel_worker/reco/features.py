@@ -86,6 +86,20 @@ def padded_batch(image: Tensor | NDArray[np.uint8], device: torch.device) -> Ten
     return padded.contiguous(memory_format=torch.channels_last)
 
 
+def check_image_and_tiles(image: Tensor | NDArray[np.uint8], tile_px: int, margin_px: int) -> None:
+    """Refuse what cannot be cut into tiles.
+
+    Raises:
+        InvalidArgument: the image is no (H, W, 3) uint8, or the sides are not multiples of 16, the margin below half.
+    """
+    if not isinstance(image, Tensor | np.ndarray):
+        raise InvalidArgument("image", f"has to be a numpy array or a tensor, not {type(image).__name__}.")
+    if image.ndim != 3 or image.shape[2] != 3 or str(image.dtype).split(".")[-1] != "uint8" or not all(image.shape):
+        raise InvalidArgument("image", f"has to be (H, W, 3) uint8, not {tuple(image.shape)} {image.dtype}.")
+    if tile_px % SIDE_MULTIPLE or margin_px % SIDE_MULTIPLE or not 0 <= 2 * margin_px < tile_px:
+        raise InvalidArgument("tile_px, margin_px", f"have to be multiples of {SIDE_MULTIPLE}, margin below half.")
+
+
 @torch.no_grad()
 def extract_features(
     network: DeepLabV3Plus,
@@ -98,7 +112,11 @@ def extract_features(
 
     Large images go through in tiles of `tile_px` that see `margin_px` beyond their border; their stages are put
     together. Both are multiples of 16, the margin less than half of the tile.
+
+    Raises:
+        InvalidArgument: the image is no (H, W, 3) uint8, or tiles are not as said.
     """
+    check_image_and_tiles(image, tile_px, margin_px)
     was_training = network.training
     network.eval()
     stages = _stages(network, as_tensor(image), tile_px, margin_px)

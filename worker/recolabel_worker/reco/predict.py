@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from recolabel_worker.reco.config import OUTPUT_STRIDE, SIDE_MULTIPLE, InvalidArgument
+from recolabel_worker.reco.config import OUTPUT_STRIDE, InvalidArgument
 from recolabel_worker.reco.data import as_tensor
-from recolabel_worker.reco.features import MARGIN_PX, TILE_PX, padded_batch, spans
+from recolabel_worker.reco.features import MARGIN_PX, TILE_PX, check_image_and_tiles, padded_batch, spans
 from recolabel_worker.reco.layers import upsample
 
 
@@ -36,12 +36,7 @@ def predict(
     Raises:
         InvalidArgument: the image is no (H, W, 3) uint8, the network is in training mode, or tiles are not as said.
     """
-    if not isinstance(image, Tensor | np.ndarray):
-        raise InvalidArgument("image", f"has to be a numpy array or a tensor, not {type(image).__name__}.")
-    if image.ndim != 3 or image.shape[2] != 3 or str(image.dtype).split(".")[-1] != "uint8" or not all(image.shape):
-        raise InvalidArgument("image", f"has to be (H, W, 3) uint8, not {tuple(image.shape)} {image.dtype}.")
-    if tile_px % SIDE_MULTIPLE or margin_px % SIDE_MULTIPLE or not 0 <= 2 * margin_px < tile_px:
-        raise InvalidArgument("tile_px, margin_px", f"have to be multiples of {SIDE_MULTIPLE}, margin below half.")
+    check_image_and_tiles(image, tile_px, margin_px)
     if any(isinstance(part, nn.BatchNorm2d) and part.training for part in network.modules()):
         # By this image's own statistics the result would be another one, and the network's would move.
         raise InvalidArgument("network", "is in training mode; call network.eval() first.")

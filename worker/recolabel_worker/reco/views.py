@@ -20,7 +20,7 @@ from recolabel_worker.reco.config import OUTPUT_STRIDE, UNLABELLED, VOID, ViewCo
 from recolabel_worker.reco.data import Labels, rasterise
 
 GREY = 127.0
-"""What stands outside an image and in a cut-out hole: zero after lite0's normalisation, within 0.4 of it after others."""
+"""What stands outside an image and in a cut-out hole: zero after lite0's normalisation, near it after others'."""
 
 
 @dataclass(frozen=True)
