@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from recolabel_worker.reco import InvalidArgument, RecoConfig, TrainConfig
+from recolabel_worker.reco.config import steps_for
 
 
 def test_a_configuration_survives_a_trip_through_json() -> None:
@@ -62,3 +63,7 @@ def test_a_bad_value_is_refused_by_its_name(argument: str, values: dict[str, Any
 
 def test_the_contrast_defaults_are_the_published_ones() -> None:
     assert RecoConfig() == RecoConfig(delta_w=0.7, delta_s=0.97, temperature=0.5, num_queries=256, num_keys=512)
+
+
+def test_the_more_was_labelled_the_longer_an_interactive_run() -> None:
+    assert [steps_for(squares) for squares in (1, 299, 300, 2499, 2500, 10**6)] == [60, 60, 150, 150, 300, 300]
