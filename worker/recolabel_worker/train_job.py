@@ -42,7 +42,6 @@ from recolabel_worker.reco import (
     train,
 )
 from recolabel_worker.reco.config import SIDE_MULTIPLE, VOID, steps_for
-from recolabel_worker.reco.data import labelled_squares
 from recolabel_worker.reco.network import load_warm
 
 logger = logging.getLogger(__name__)
@@ -301,10 +300,9 @@ def _config(spec: TrainSpec | PredictSpec, num_classes: int, labelled: Sequence[
     defaults = TrainConfig(num_classes)
     height = max(picture.image.height for picture in labelled)
     width = max(picture.image.width for picture in labelled)
-    squares = sum(labelled_squares(picture.label_map) for picture in labelled if picture.label_map is not None)
     return replace(
         defaults,
-        steps=steps_for(squares) if spec.steps is None else spec.steps,
+        steps=steps_for(len(labelled)) if spec.steps is None else spec.steps,
         method=spec.method,
         use_reco=spec.use_reco,
         seed=spec.seed,

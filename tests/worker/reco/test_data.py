@@ -16,7 +16,6 @@ from recolabel_worker.reco.data import (
     TrainingSet,
     as_tensor,
     hold_out_labels,
-    labelled_squares,
     rasterise,
 )
 
@@ -130,12 +129,3 @@ def test_images_stay_in_their_memory_map(tmp_path: Path) -> None:
     held = TrainingSet([SparseImage(image)], num_classes=2).pixels[0]
 
     assert held.data_ptr() == image.ctypes.data
-
-
-def test_a_stroke_counts_by_the_squares_that_it_crosses() -> None:
-    label_map = np.full((96, 144), UNLABELLED, np.uint8)
-    label_map[10, :100] = 1
-    label_map[90, 90] = 0
-    label_map[90, 140] = VOID
-
-    assert labelled_squares(label_map) == 4  # three along the stroke, one around the other click

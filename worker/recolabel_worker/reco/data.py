@@ -159,15 +159,6 @@ def hold_out_labels(
     return kept, held
 
 
-def labelled_squares(label_map: Tensor | NDArray[np.uint8]) -> int:
-    """Squares of HELD_OUT_BLOCK_PX in which a (H, W) uint8 label map names a class.
-
-    A measure of how much was said: a click counts as much as the part of a stroke inside one square.
-    """
-    places = (as_tensor(label_map) < VOID).nonzero() // HELD_OUT_BLOCK_PX
-    return len(torch.unique(places, dim=0))
-
-
 def _random_squares(size: tuple[int, int], share: float, generator: torch.Generator) -> Tensor:
     """(H, W) bool, True on about `share` of the squares of a grid."""
     rows, columns = (-(-side // HELD_OUT_BLOCK_PX) for side in size)
