@@ -317,16 +317,18 @@ def test_on_held_out_labels_a_training_never_ends_below_the_fast_head(
     state.step = tiny.steps
 
     def wrong_once(network: DeepLabV3Plus, pixels: torch.Tensor, labels: Labels, *rest: object) -> torch.Tensor:
-        right = torch.ones(int(labels.spoken.sum()), dtype=torch.bool)
-        right[0] = network is not state.teacher
-        return right
+        named = labels.classes[labels.spoken].clone()
+        if network is state.teacher:
+            named[0] = 1 - named[0]
+        return named
 
-    monkeypatch.setattr(importlib.import_module("recolabel_worker.reco.train"), "_right", wrong_once)
+    monkeypatch.setattr(importlib.import_module("recolabel_worker.reco.train"), "_named", wrong_once)
 
     choice = state.choose()
 
     assert choice.held_out
     assert choice.source == "fast head"
+    assert choice.fast_head_miou == 1.0 > choice.teacher_miou
 
 
 def test_a_warm_start_continues_where_the_earlier_version_stood(pictures: list[SparseImage], tiny: TrainConfig) -> None:

@@ -20,6 +20,7 @@ from recolabel_worker.reco.config import UNLABELLED, VOID, InvalidArgument, Reco
 from recolabel_worker.reco.data import Labels, Sampler, SparseImage, TrainingSet, hold_out_labels
 from recolabel_worker.reco.fast_head import class_weights, fit_fast_head
 from recolabel_worker.reco.losses import pseudo_label_loss, regional_contrast_loss, supervised_loss
+from recolabel_worker.reco.metrics import confusion_matrix, mean_iou
 from recolabel_worker.reco.mixing import Mixable, mix
 from recolabel_worker.reco.network import DeepLabV3Plus, build_network, load_warm
 from recolabel_worker.reco.predict import predict
@@ -70,6 +71,8 @@ class Choice:
     held_out: bool  # whether those were kept from training
     teacher_right: float  # class-balanced share that the teacher has right, 0..1
     fast_head_right: float
+    teacher_miou: float  # mean IoU over those labels, 0..1
+    fast_head_miou: float
 
 
 @dataclass
@@ -105,9 +108,10 @@ class TrainState:
     def choose(self) -> Choice:
         """Judge teacher and fast head on held-out labels, or on the training labels when none are held out.
 
-        On held-out labels the better one is taken, the teacher where both are as good. On training labels, which the
-        fast head was fitted to, it has to be right where the teacher is wrong more often than the other way round by
-        more than chance would have it (one standard deviation of the difference): this notices a run that broke.
+        On held-out labels the one of higher mean IoU is taken, the teacher where both are as good. On training labels,
+        which the fast head was fitted to, it has to be right where the teacher is wrong more often than the other way
+        round by more than chance would have it (one standard deviation of the difference of class-balanced accuracy):
+        this notices a run that broke.
         """
         judges = self.held_out or self.training_set
         old, new, classes = [], [], []
@@ -115,22 +119,30 @@ class TrainState:
             if not bool(labels.spoken.any()):
                 continue
             classes.append(labels.classes[labels.spoken])
-            old.append(_right(self.start, pixels, labels, self.device))
-            new.append(_right(self.teacher, pixels, labels, self.device))
-        truth = torch.cat(classes)
-        old_right, new_right = torch.cat(old), torch.cat(new)
+            old.append(_named(self.start, pixels, labels, self.device))
+            new.append(_named(self.teacher, pixels, labels, self.device))
+        truth, of_fast_head, of_teacher = torch.cat(classes), torch.cat(old), torch.cat(new)
         weights = class_weights(torch.bincount(truth, minlength=self.cfg.num_classes), 1.0)[truth]
-        difference = weights * (new_right.float() - old_right.float())
-        allowed = 0.0 if self.held_out is not None else float(difference.square().sum().sqrt())
+        fast_head_right, teacher_right = weights * (of_fast_head == truth), weights * (of_teacher == truth)
+        fast_head_miou, teacher_miou = (
+            mean_iou(confusion_matrix(named, truth, self.cfg.num_classes)) for named in (of_fast_head, of_teacher)
+        )
+        if self.held_out is not None:
+            is_worse = teacher_miou < fast_head_miou
+        else:
+            difference = teacher_right - fast_head_right
+            is_worse = bool(-difference.sum() > difference.square().sum().sqrt())
         # A run that began at a random decoder has no fast head to fall back on.
-        is_worse = self.cfg.fast_start and float(-difference.sum()) > allowed
+        takes_fast_head = not self.step or (is_worse and self.cfg.fast_start)
         return Choice(
-            network=self.start if is_worse or not self.step else self.teacher,
-            source="fast head" if is_worse or not self.step else "teacher",
+            network=self.start if takes_fast_head else self.teacher,
+            source="fast head" if takes_fast_head else "teacher",
             judged_labels=len(truth),
             held_out=self.held_out is not None,
-            teacher_right=float((weights * new_right).mean()),
-            fast_head_right=float((weights * old_right).mean()),
+            teacher_right=float(teacher_right.mean()),
+            fast_head_right=float(fast_head_right.mean()),
+            teacher_miou=teacher_miou,
+            fast_head_miou=fast_head_miou,
         )
 
 
@@ -478,11 +490,11 @@ def _split(
 
 
 @torch.no_grad()
-def _right(network: DeepLabV3Plus, pixels: Tensor, labels: Labels, device: torch.device) -> Tensor:
-    """(P,) bool: the network names the class of each labelled pixel."""
+def _named(network: DeepLabV3Plus, pixels: Tensor, labels: Labels, device: torch.device) -> Tensor:
+    """(P,) int64: the class that the network gives each labelled pixel."""
     probabilities = predict(network, pixels, device)
     places = labels.places[labels.spoken]
-    return probabilities[:, places[:, 0], places[:, 1]].argmax(0) == labels.classes[labels.spoken]
+    return probabilities[:, places[:, 0], places[:, 1]].argmax(0)
 
 
 def _autocast(device: torch.device) -> torch.autocast:
