@@ -372,7 +372,7 @@ def steps_for(labelled_images: int) -> int:
     """Steps of an interactive run on so many labelled images: each is looked at about three times, 60 to 300 steps.
 
     Measured on road scenes (tables in worker/README.md): with 92 labelled images 60 steps end below the fast head, 150
-    do not; 60 are enough for 12 images, and 300 for 367 with 20 clicks each.
+    at it or above; 60 end above it with 12 images, and 300 with 367 of 20 clicks each.
     """
     return min(300, max(60, math.ceil(1.6 * labelled_images)))
 
