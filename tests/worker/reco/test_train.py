@@ -331,6 +331,33 @@ def test_on_held_out_labels_a_training_never_ends_below_the_fast_head(
     assert choice.fast_head_miou == 1.0 > choice.teacher_miou
 
 
+def test_on_held_out_labels_the_network_of_higher_mean_iou_is_taken_not_the_one_that_names_rare_classes_more_often(
+    pictures: list[SparseImage], tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given 90 held-out labels of one class and 10 of another, all of which the fast head finds by naming it too often
+    label_map = np.full((64, 64), UNLABELLED, np.uint8)
+    label_map[:9, :10], label_map[20, :10] = 0, 1
+    judge = SparseImage(np.zeros((64, 64, 3), np.uint8), label_map)
+    state = create_state(tiny, pictures, network=build_network(2, pretrained=False), held_out=[judge])
+    state.step = tiny.steps
+
+    def mistaken(network: DeepLabV3Plus, pixels: torch.Tensor, labels: Labels, *rest: object) -> torch.Tensor:
+        named = labels.classes[labels.spoken].clone()
+        if network is state.teacher:
+            named[-5:] = 0
+        else:
+            named[:20] = 1
+        return named
+
+    monkeypatch.setattr(importlib.import_module("recolabel_worker.reco.train"), "_named", mistaken)
+
+    choice = state.choose()
+
+    assert choice.fast_head_right > choice.teacher_right
+    assert choice.teacher_miou > choice.fast_head_miou
+    assert choice.source == "teacher"
+
+
 def test_a_warm_start_continues_where_the_earlier_version_stood(pictures: list[SparseImage], tiny: TrainConfig) -> None:
     first = create_state(tiny, pictures)
     list(train(first))
