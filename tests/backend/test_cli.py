@@ -61,6 +61,12 @@ def mask_folder(folder: Path, **masks: list[list[int]]) -> Path:
 # --- help, errors, where answers go ---------------------------------------------------------------------------
 
 
+def create_with_masks(server: Server, name: str, pictures: Path, masks: Path) -> None:
+    """A project of road and car that holds the pictures with these masks."""
+    run_cli("project", "create", name, "--classes", "road,car", data=server.data)
+    run_cli("import", name, str(pictures), "--masks", str(masks), data=server.data)
+
+
 def test_help_comes_at_once_and_loads_nothing_heavy() -> None:
     code = """
 import sys
@@ -287,8 +293,7 @@ def test_an_export_says_how_many_images_have_no_mask(
     server: Server, project_name: str, pictures: Path, tmp_path: Path
 ) -> None:
     masks = mask_folder(tmp_path / "masks", a=[[0, 1]])
-    run_cli("project", "create", project_name, "--classes", "road,car", data=server.data)
-    run_cli("import", project_name, str(pictures), "--masks", str(masks), data=server.data)
+    create_with_masks(server, project_name, pictures, masks)
 
     out = str(tmp_path / "out")
     told = run_cli("export", project_name, "--out", out, data=server.data)
@@ -340,8 +345,7 @@ def test_labels_go_out_and_come_back_into_another_project(
 ) -> None:
     # Given a project with a mask and a click, exported as JSON lines
     masks = mask_folder(tmp_path / "masks", a=[[0, 1, 254]])
-    run_cli("project", "create", project_name, "--classes", "road,car", data=server.data)
-    run_cli("import", project_name, str(pictures), "--masks", str(masks), data=server.data)
+    create_with_masks(server, project_name, pictures, masks)
     with server.client() as client:
         click_on(client, project_name, "b.png")
     out = tmp_path / "out"
@@ -370,8 +374,7 @@ def test_labels_of_no_image_here_change_nothing_not_even_the_classes(
 ) -> None:
     # Given labels of two classes, and a project with other pictures
     masks = mask_folder(tmp_path / "masks", a=[[0, 1]])
-    run_cli("project", "create", project_name, "--classes", "road,car", data=server.data)
-    run_cli("import", project_name, str(pictures), "--masks", str(masks), data=server.data)
+    create_with_masks(server, project_name, pictures, masks)
     with server.client() as client:
         click_on(client, project_name, "a.jpg")
         click_on(client, project_name, "b.png")
