@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 
 from recolabel.errors import BadArgument
+from recolabel_worker.reco import InvalidArgument
+from recolabel_worker.reco.devices import as_device
 
 
 def choose_device(wish: str) -> torch.device:
@@ -16,8 +18,6 @@ def choose_device(wish: str) -> torch.device:
     if wish == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(wish)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        return as_device(wish)
+    except InvalidArgument as error:
         raise BadArgument(f"This machine has no device {wish!r}; try cpu, cuda or auto.") from error
-    return device

@@ -30,7 +30,8 @@ from recolabel_worker.reco import (
     regional_contrast_loss,
 )
 from recolabel_worker.reco.config import UNLABELLED
-from recolabel_worker.reco.data import Sampler, TrainingSet
+from recolabel_worker.reco.data import Sampler, TrainingSet, labels_of
+from recolabel_worker.reco.fast_head import fit_on_features
 from recolabel_worker.reco.features import extract_features
 from recolabel_worker.reco.losses import pseudo_label_loss, supervised_loss
 from recolabel_worker.reco.metrics import mean_iou_interval
@@ -319,6 +320,44 @@ CASES: list[Case] = [
         lambda _: create_state(TINY, [clicked(0)], network=network(for_training=False)),
     ),
     ("a number of classes that is no whole number", "num_classes", "1 to 254, not 2.5", lambda _: build_network(2.5)),  # type: ignore[arg-type]
+    (
+        "a device that torch does not know",
+        "device",
+        r"has \('gpu'\); \"cpu\" is always there",
+        lambda _: create_state(TINY, [clicked(0)], network=network(), device="gpu"),
+    ),
+    (
+        "a device that holds no numbers",
+        "device",
+        "names none that this machine has",
+        lambda _: predict(network().eval(), IMAGE, "meta"),
+    ),
+    ("more frozen stages than there are", "count", "is 0 to 4 stages, not 9", lambda _: network().freeze_stages(9)),
+    ("frozen stages below 0", "count", "is 0 to 4 stages", lambda _: network().freeze_stages(-1)),
+    (
+        "features of fewer images than labels",
+        "features",
+        "of 0 images, and there are labels of 1",
+        lambda _: fit_on_features(network(), [], [labels_of(clicked(0), 2)], TINY.fast_head),
+    ),
+    (
+        "sides that are no multiple of 16, past `predict`",
+        "images",
+        r"multiples of 16, not \(1, 3, 33, 48\)",
+        lambda _: network()(torch.zeros(1, 3, 33, 48)),
+    ),
+    (
+        "sides that are no multiple of 16 to train on",
+        "images",
+        "multiples of 16",
+        lambda _: network().forward_training(torch.zeros(1, 3, 32, 40)),
+    ),
+    (
+        "bytes past `predict`",
+        "images",
+        r"\(B, 3, H, W\) float",
+        lambda _: network()(torch.zeros(1, 3, 32, 48, dtype=torch.uint8)),
+    ),
     (
         "a data set without a label, begun at a random decoder",
         "images",

@@ -4,6 +4,7 @@ Method: Liu, Zhi, Johns & Davison, "Bootstrapping Semantic Segmentation with Reg
 no HTTP, no database, no job queue. One file for each part:
 
     config       every number, with unit, default and source
+    devices      CPU or GPU, by name
     backbones/   encoder trunks by name
     network      DeepLabV3Plus: direct head, correction, representation head
     decoder      the light decoder and the paper's

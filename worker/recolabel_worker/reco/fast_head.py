@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from recolabel_worker.reco.config import OUTPUT_STRIDE, VOID, FastHeadConfig, InvalidArgument, TrainConfig
-from recolabel_worker.reco.data import HELD_OUT_BLOCK_PX, Labels, SparseImage, labels_of, rasterise
+from recolabel_worker.reco.data import HELD_OUT_BLOCK_PX, Labels, SparseImage, as_tensor, labels_of, rasterise
 from recolabel_worker.reco.features import Features, cell_points, extract_features, grid_size
 from recolabel_worker.reco.layers import upsample
 from recolabel_worker.reco.network import DeepLabV3Plus, direct_features
@@ -64,8 +64,27 @@ def fit_fast_head(network: DeepLabV3Plus, images: Sequence[SparseImage], cfg: Tr
     Raises:
         InvalidArgument: no pixel carries a class label, or one names a class that does not exist.
     """
-    features = [extract_features(network, item.image) for item in images]
-    return fit_on_features(network, features, [labels_of(item, cfg.num_classes) for item in images], cfg.fast_head)
+    labels = [labels_of(item, cfg.num_classes) for item in images]
+    return fit_on_pixels(network, [as_tensor(item.image) for item in images], labels, cfg.fast_head)
+
+
+def fit_on_pixels(
+    network: DeepLabV3Plus, pixels: Sequence[Tensor], labels: Sequence[Labels], cfg: FastHeadConfig
+) -> FastHead:
+    """As `fit_fast_head`, on labels that are read already.
+
+    `pixels[i]`, (H, W, 3) uint8, and `labels[i]` belong together.
+
+    Raises:
+        InvalidArgument: there are not as many of both, no pixel carries a class label, or one names a class that the
+            network does not know.
+    """
+    _check_pairs("pixels", len(pixels), len(labels))
+    fitter = FastHeadFitter(network, cfg)
+    # One image's features at a time: those of some hundred images would take a gigabyte.
+    for number, (item, given) in enumerate(zip(pixels, labels, strict=True)):
+        fitter.set_labels(f"{number:09}", extract_features(network, item), given)
+    return fitter.fit()
 
 
 def fit_on_features(
@@ -74,12 +93,19 @@ def fit_on_features(
     """As `fit_fast_head`, on features that are at hand. `features[i]` and `labels[i]` belong together.
 
     Raises:
-        InvalidArgument: no pixel carries a class label.
+        InvalidArgument: there are not as many of both, no pixel carries a class label, or one names a class that the
+            network does not know.
     """
+    _check_pairs("features", len(features), len(labels))
     fitter = FastHeadFitter(network, cfg)
     for number, (item, given) in enumerate(zip(features, labels, strict=True)):
         fitter.set_labels(f"{number:09}", item, given)
     return fitter.fit()
+
+
+def _check_pairs(argument: str, count: int, label_count: int) -> None:
+    if count != label_count:
+        raise InvalidArgument(argument, f"are of {count} images, and there are labels of {label_count}.")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from recolabel_worker.reco.backbones import build_backbone
-from recolabel_worker.reco.config import DECODERS, MAX_CLASSES, NORMS, Decoder, InvalidArgument, Norm
+from recolabel_worker.reco.config import DECODERS, MAX_CLASSES, NORMS, SIDE_MULTIPLE, Decoder, InvalidArgument, Norm
 from recolabel_worker.reco.decoder import Aspp, LightDecoder, PaperAspp, PaperDecoder
 from recolabel_worker.reco.layers import conv_norm, local_mean, upsample
 
@@ -146,7 +146,13 @@ class DeepLabV3Plus(nn.Module):
         nn.init.zeros_(_bias_of(self.correction))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give (B, C, h, w) logits at stride 4 of (B, 3, H, W) RGB in 0..255, H and W multiples of 16."""
+        """Give (B, C, h, w) logits at stride 4 of (B, 3, H, W) float RGB in 0..255, H and W multiples of 16.
+
+        `predict` takes images of any size.
+
+        Raises:
+            InvalidArgument: the images are not as said.
+        """
         stages = self.stages(images)
         logits: Tensor = self.direct(stages) + self.correction_from(stages)
         return logits
@@ -161,7 +167,12 @@ class DeepLabV3Plus(nn.Module):
         )
 
     def stages(self, images: Tensor) -> Stages:
-        """Backbone features at strides 4, 8, 16, 16 of (B, 3, H, W) RGB in 0..255; H and W multiples of 16."""
+        """Backbone features at strides 4, 8, 16, 16 of (B, 3, H, W) float RGB in 0..255; H and W multiples of 16.
+
+        Raises:
+            InvalidArgument: the images are not as said.
+        """
+        _check_images(images)
         found: Stages = self.backbone(images)
         return found
 
@@ -176,7 +187,13 @@ class DeepLabV3Plus(nn.Module):
         return corrected
 
     def freeze_stages(self, count: int) -> None:
-        """Hold the first `count` stages of the backbone fixed, 0 to 4: they get no gradient."""
+        """Hold the first `count` stages of the backbone fixed, 0 to 4: they get no gradient.
+
+        Raises:
+            InvalidArgument: there are not that many.
+        """
+        if count not in range(5):
+            raise InvalidArgument("count", f"is 0 to 4 stages, not {count!r}.")
         freeze = self.backbone.freeze_stages
         assert callable(freeze)
         freeze(count)
@@ -326,6 +343,17 @@ def _match_classes(given: Tensor, target: Tensor, class_mapping: Sequence[int | 
             raise InvalidArgument("class_mapping", f"names class {old} of an earlier version with {len(given)}.")
         rows[new] = given[old]
     return rows
+
+
+def _check_images(images: Tensor) -> None:
+    # At other sides a stride rounds, and what stages, logits and labels say of a place is no longer of one place.
+    is_batch = images.ndim == 4 and images.shape[1] == 3 and images.is_floating_point()
+    if not is_batch or any(not side or side % SIDE_MULTIPLE for side in images.shape[2:]):
+        raise InvalidArgument(
+            "images",
+            f"have to be (B, 3, H, W) float, H and W multiples of {SIDE_MULTIPLE}, not {tuple(images.shape)} "
+            f"{images.dtype}; `predict` takes any size.",
+        )
 
 
 def _bias_of(layer: nn.Conv2d) -> Tensor:

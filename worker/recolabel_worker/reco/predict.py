@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from recolabel_worker.reco.config import OUTPUT_STRIDE, InvalidArgument
 from recolabel_worker.reco.data import as_tensor
+from recolabel_worker.reco.devices import as_device
 from recolabel_worker.reco.features import MARGIN_PX, TILE_PX, check_image_and_tiles, padded_batch, spans
 from recolabel_worker.reco.layers import upsample
 
@@ -34,13 +35,14 @@ def predict(
         tile_px: multiple of 16; with `margin_px`, also one, less than half of it.
 
     Raises:
-        InvalidArgument: the image is no (H, W, 3) uint8, the network is in training mode, or tiles are not as said.
+        InvalidArgument: the image is no (H, W, 3) uint8, the network is in training mode, tiles are not as said, or
+            there is no such device.
     """
     check_image_and_tiles(image, tile_px, margin_px)
     if any(isinstance(part, nn.BatchNorm2d) and part.training for part in network.modules()):
         # By this image's own statistics the result would be another one, and the network's would move.
         raise InvalidArgument("network", "is in training mode; call network.eval() first.")
-    place = torch.device(device)
+    place = as_device(device)
     pixels = as_tensor(image)
     height, width = pixels.shape[:2]
     if height <= tile_px and width <= tile_px:

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from recolabel_worker.reco.config import UNLABELLED, VOID, InvalidArgument, RecoConfig, TrainConfig
 from recolabel_worker.reco.data import Labels, Sampler, SparseImage, TrainingSet, hold_out_labels
-from recolabel_worker.reco.fast_head import class_weights, fit_fast_head
+from recolabel_worker.reco.devices import as_device
+from recolabel_worker.reco.fast_head import class_weights, fit_on_pixels
 from recolabel_worker.reco.losses import pseudo_label_loss, regional_contrast_loss, supervised_loss
 from recolabel_worker.reco.metrics import confusion_matrix, mean_iou
 from recolabel_worker.reco.mixing import Mixable, mix
@@ -168,9 +169,10 @@ def create_state(
             of the labels is kept from training for that, once there are cfg.hold_out_from. Empty: none is.
 
     Raises:
-        InvalidArgument: no image, no class label, or a network or warm start that does not fit.
+        InvalidArgument: no image, no class label, no such device, or a network or warm start that does not fit.
         FileNotFoundError: pretrained weights are wanted and not installed.
     """
+    place = as_device(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.seed)
         network = network or build_network(
@@ -182,15 +184,15 @@ def create_state(
     if warm_start is not None:
         _check_class_count(warm_start, cfg, class_mapping)
         load_warm(network, warm_start, class_mapping if class_mapping is not None else range(cfg.num_classes))
-    network.to(torch.device(device))
-    kept, judges, rng = _split(images, cfg, held_out)
+    network.to(place)
+    training_set, judges, rng = _split(images, cfg, held_out)
     if cfg.fast_start:
-        network.start_from(fit_fast_head(network, kept, cfg))
+        network.start_from(fit_on_pixels(network, training_set.pixels, training_set.labels, cfg.fast_head))
     elif not network.has_correction:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(cfg.seed)
             network.start_at_random()
-    return _stand_at(network, cfg, kept, judges, rng, torch.device(device))
+    return _stand_at(network, cfg, training_set, judges, rng, place)
 
 
 def assemble_state(
@@ -201,10 +203,11 @@ def assemble_state(
     device: torch.device | str = "cpu",
 ) -> TrainState:
     """A state with the right shapes and the wrong weights, for a checkpoint to be poured into."""
+    place = as_device(device)
     with torch.random.fork_rng(devices=[]):
-        network = build_network(cfg.num_classes, **cfg.architecture, pretrained=False).to(torch.device(device))
-    kept, judges, rng = _split(images, cfg, held_out)
-    return _stand_at(network, cfg, kept, judges, rng, torch.device(device))
+        network = build_network(cfg.num_classes, **cfg.architecture, pretrained=False).to(place)
+    training_set, judges, rng = _split(images, cfg, held_out)
+    return _stand_at(network, cfg, training_set, judges, rng, place)
 
 
 def train(state: TrainState, *, clock: Callable[[], float] = time.perf_counter) -> Iterator[StepReport]:
@@ -450,8 +453,8 @@ def _set_rates(state: TrainState) -> float:
 def _stand_at(
     network: DeepLabV3Plus,
     cfg: TrainConfig,
-    images: Sequence[SparseImage],
-    held_out: Sequence[SparseImage] | None,
+    training_set: TrainingSet,
+    held_out: TrainingSet | None,
     rng: torch.Generator,
     device: torch.device,
 ) -> TrainState:
@@ -464,28 +467,30 @@ def _stand_at(
         start=copy_as_teacher(network),
         optimiser=_optimiser(network, cfg),
         rng=rng,
-        training_set=TrainingSet(images, cfg.num_classes),
-        held_out=TrainingSet(held_out, cfg.num_classes) if held_out else None,
+        training_set=training_set,
+        held_out=held_out,
     )
 
 
 def _split(
     images: Sequence[SparseImage], cfg: TrainConfig, held_out: Sequence[SparseImage] | None
-) -> tuple[Sequence[SparseImage], Sequence[SparseImage] | None, torch.Generator]:
-    """Images to train on, images to judge on, and the run's generator behind the draw that split them."""
+) -> tuple[TrainingSet, TrainingSet | None, torch.Generator]:
+    """What to train on, what to judge on, and the run's generator behind the draw that split them."""
     rng = torch.Generator().manual_seed(cfg.seed)
-    count = int(TrainingSet(images, cfg.num_classes).class_counts().sum())
+    everything = TrainingSet(images, cfg.num_classes)
+    count = int(everything.class_counts().sum())
     if not count:
         raise InvalidArgument("images", "carry no class label; click at least one pixel of a class first.")
-    if held_out and not TrainingSet(held_out, cfg.num_classes).labelled:
+    judges = TrainingSet(held_out, cfg.num_classes) if held_out else None
+    if judges is not None and not judges.labelled:
         raise InvalidArgument("held_out", "carries no class label to judge by; leave it out.")
     if held_out is not None or not cfg.hold_out or count < cfg.hold_out_from:
-        return images, held_out, rng
-    kept, held = hold_out_labels(images, cfg.hold_out, rng)
-    counts = [TrainingSet(part, cfg.num_classes).class_counts() for part in (kept, held)]
+        return everything, judges, rng
+    kept, held = (TrainingSet(part, cfg.num_classes) for part in hold_out_labels(images, cfg.hold_out, rng))
     # No class may lose its last label to the judges.
-    if bool(((counts[0] == 0) & (counts[1] > 0)).any()) or not int(counts[1].sum()):
-        return images, None, rng
+    lost = (kept.class_counts() == 0) & (held.class_counts() > 0)
+    if bool(lost.any()) or not held.labelled:
+        return everything, None, rng
     return kept, held, rng
 
 
