@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -69,6 +71,18 @@ def test_a_device_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str])
 
     assert status == 1
     assert "no device 'abacus'" in capsys.readouterr().err
+
+
+def test_stderr_says_nothing_that_is_not_ours() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "recolabel_worker", "bench", "loss", "--quick", "--rounds", "1", "--threads", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_peak_is_what_was_held_at_once() -> None:

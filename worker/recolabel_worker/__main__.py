@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     if given[0] in _COMMANDS:
         # Before torch is loaded, for the reason that `warm_child.polite_environment` gives.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        # Of all its levels; or torch's profiler, by which `bench` measures memory, writes lines to stderr.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         status: int = import_module(f"recolabel_worker.{given[0]}").main(given[1:])
         return status
     print(f"usage: python -m recolabel_worker [{'|'.join(_COMMANDS)} ...]", file=sys.stderr)
