@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 from recolabel.contract.jobs import Job, JobState, NewTraining
-from recolabel.contract.projects import ProjectPatch, ProjectSettings
+from recolabel.contract.projects import ProjectPatch, SettingsPatch
 from recolabel.demo import make_demo
 from tests.hands import demo_project, label_from_masks, read_mask
 from tests.servers import Server, StartServer, descendants, wait_for
@@ -38,7 +38,7 @@ def test_a_training_whose_child_is_killed_three_times_resumes_and_ends(
     server = start_server("up", "--demo")
     client = server.client()
     project = demo_project(client)
-    client.patch_project(project.project_id, ProjectPatch(settings=ProjectSettings(auto_train=False)))
+    client.patch_project(project.project_id, ProjectPatch(settings=SettingsPatch(auto_train=False)))
     images = client.images(project.project_id).images[:4]
     make_demo(tmp_path / "demo")
     truth = {

@@ -13,7 +13,7 @@ from recolabel.contract import CONTRACT_VERSION
 from recolabel.contract.images import ImageInfo
 from recolabel.contract.jobs import Claim, JobState, NewTraining
 from recolabel.contract.labels import ClickEvent, Pixel
-from recolabel.contract.projects import NewLabelClass, NewProject, Project, ProjectPatch, ProjectSettings
+from recolabel.contract.projects import NewLabelClass, NewProject, Project, ProjectPatch, SettingsPatch
 from recolabel.doorbell import Doorbell
 from recolabel.settings import Settings
 from recolabel.store import BlobRef, NewImage, Store, open_store
@@ -104,7 +104,7 @@ def test_a_training_starts_by_itself_once_every_class_has_a_label_and_the_hand_r
 def test_a_project_that_does_not_want_to_train_by_itself_does_not(
     store: Store, sweeper: Sweeper, project: Project, image: ImageInfo
 ) -> None:
-    store.projects.patch(project.project_id, ProjectPatch(settings=ProjectSettings(auto_train=False)))
+    store.projects.patch(project.project_id, ProjectPatch(settings=SettingsPatch(auto_train=False)))
     label_both(store, project, image)
 
     sweeper.sweep(datetime.now(UTC) + timedelta(hours=1))

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 from recolabel.client import Client
 from recolabel.contract.jobs import JobState
 from recolabel.contract.labels import ClickEvent
-from recolabel.contract.projects import ProjectPatch, ProjectSettings
+from recolabel.contract.projects import ProjectPatch, SettingsPatch
 from recolabel.demo import make_demo
 from tests.browser.driver import Driver
 from tests.browser.screenshots import take
@@ -104,7 +104,7 @@ def test_the_whole_story_on_the_demo_pictures(start_server: StartServer, page: P
     first = driver.wait_for_other_map("", seconds=120)
     driver.wait_for_other_map(first, seconds=240)
     wait_for(lambda: client.model_versions(project.project_id), seconds=300, what="the first version", pause=0.5)
-    client.patch_project(project.project_id, ProjectPatch(settings=ProjectSettings(auto_train=False)))
+    client.patch_project(project.project_id, ProjectPatch(settings=SettingsPatch(auto_train=False)))
     finish_predictions(client, project.project_id)
 
     # N goes to a hard pixel; Enter agrees with the guess; the answer is stored
@@ -176,7 +176,7 @@ def test_ten_clicks_on_twelve_photographs_reach_a_mean_iou_of_a_quarter(
     page.goto(server.address)
     driver.create_project("Photographs", names)
     [project] = client.projects()
-    client.patch_project(project.project_id, ProjectPatch(settings=ProjectSettings(auto_train=False)))
+    client.patch_project(project.project_id, ProjectPatch(settings=SettingsPatch(auto_train=False)))
     driver.drop_pictures([*clicked, *others])
 
     # When I click about ten pixels on each of the 12, and train once

@@ -15,7 +15,7 @@ from PIL import Image
 
 from recolabel.client import Client
 from recolabel.contract.jobs import Failure, JobState, NewTraining
-from recolabel.contract.projects import NewLabelClass, NewProject, ProjectPatch, ProjectSettings
+from recolabel.contract.projects import NewLabelClass, NewProject, ProjectPatch, SettingsPatch
 from recolabel_worker import child, train_job
 from recolabel_worker.protocol import Failed, Finished, Lost, RunJob
 from recolabel_worker.reco import StepReport, TrainState, train
@@ -61,7 +61,7 @@ def test_a_loss_that_is_not_finite_ends_the_job_names_the_step_and_keeps_the_las
         # Given a project with a trained version
         classes = [NewLabelClass(name="grass"), NewLabelClass(name="water")]
         project = client.create_project(NewProject(name="meadow", classes=classes))
-        client.patch_project(project.project_id, ProjectPatch(settings=ProjectSettings(auto_train=False)))
+        client.patch_project(project.project_id, ProjectPatch(settings=SettingsPatch(auto_train=False)))
         file = tmp_path / "a.png"
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(file)
         image = client.add_image(project.project_id, file.name, file).image

@@ -19,7 +19,7 @@ from recolabel.client import Client
 from recolabel.contract.images import ImageInfo, ImageMap
 from recolabel.contract.jobs import Job, JobKind, JobState, NewTraining
 from recolabel.contract.model_versions import ARTIFACT_NAMES
-from recolabel.contract.projects import NewLabelClass, NewProject, Project, ProjectPatch, ProjectSettings
+from recolabel.contract.projects import NewLabelClass, NewProject, Project, ProjectPatch, SettingsPatch
 from recolabel.contract.updates import JobChanged
 from recolabel.errors import ServerUnreachable
 from tests.hands import Hand, label_from_masks
@@ -59,7 +59,7 @@ class Meadow:
         classes = [NewLabelClass(name="grass"), NewLabelClass(name="water")]
         self.project: Project = client.create_project(NewProject(name=name, classes=classes))
         self.project_id = self.project.project_id
-        client.patch_project(self.project_id, ProjectPatch(settings=ProjectSettings(auto_train=False)))
+        client.patch_project(self.project_id, ProjectPatch(settings=SettingsPatch(auto_train=False)))
         self.images: list[ImageInfo] = []
         self.masks: dict[str, npt.NDArray[np.uint8]] = {}
         rng = np.random.default_rng(0)

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load as tensors_from_bytes
 
 from recolabel.contract import jobs
-from recolabel.contract.jobs import JobInputs, PredictSpec, Progress, TrainSpec
+from recolabel.contract.jobs import JobInputs, JobSpec, Progress, TrainSpec
 from recolabel.contract.labels import SnapshotImage
 from recolabel.contract.model_versions import Metrics, Publication
 from recolabel.contract.projects import Project
@@ -294,7 +294,7 @@ def _check_labels(labelled: Sequence[_Picture]) -> None:
         )
 
 
-def _config(spec: TrainSpec | PredictSpec, num_classes: int, labelled: Sequence[_Picture]) -> TrainConfig:
+def _config(spec: JobSpec, num_classes: int, labelled: Sequence[_Picture]) -> TrainConfig:
     """The engine's defaults, what the person asked for, and views no larger than the labelled images."""
     assert isinstance(spec, TrainSpec)
     defaults = TrainConfig(num_classes)

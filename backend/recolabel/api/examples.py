@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from recolabel.contract import CONTRACT_VERSION
+
 _ID = "01a20c40-02cc-7e50-acee-a999f230f12d"
 _OTHER_ID = "01a20c40-0a31-7b44-9f0e-6c1f4f6f2b10"
 _SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -37,7 +39,7 @@ EXAMPLES: dict[str, Any] = {
     },
     "OpenInBrowser": {"image_id": _ID, "client_id": _OTHER_ID},
     "NewTraining": {"method": "classmix", "use_reco": True, "steps": 60, "seed": 1},
-    "Claim": {"worker_id": "gpu-1", "contract_version": "1"},
+    "Claim": {"worker_id": "gpu-1", "contract_version": CONTRACT_VERSION},
     "Renewal": {"progress": _STEP_PROGRESS},
     "CheckpointReport": {"step": 20, "sha256": _SHA256},
     "MapUpload": {

@@ -4,5 +4,5 @@ Coordinates are canonical image pixels: the grid after the EXIF turn, x to the r
 upper left pixel. JSON says {x, y}; arrays elsewhere say (y, x).
 """
 
-CONTRACT_VERSION = "1"
+CONTRACT_VERSION = "2"
 """Sent by every worker; the server refuses another one with a sentence that says which side to upgrade."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -53,6 +53,10 @@ class UploadResult(Contract):
     image: ImageInfo
 
 
+DrawnBy = Literal["fast head", "training", "version"]
+"""The fast head, an early look at a training that still runs, or a published model version."""
+
+
 class ImageMap(Contract):
     """A prediction for one image: two raw planes of height * width bytes, row by row.
 
@@ -62,7 +66,14 @@ class ImageMap(Contract):
     map_id: Id
     image_id: Id
     job_id: Id
-    model_version: int | None = Field(description="null: an early look at a training that still runs")
+    drawn_by: DrawnBy
+    model_version: int | None = Field(
+        description="the version that drew it, or on whose features the fast head was fitted; null: none"
+    )
+    label_count: int = Field(ge=0, description="labels of the project that held at `label_seq`")
+    timings_ms: dict[str, float] = Field(
+        default_factory=dict, description="where the time of a fast head's map went: bell, fit, predict ..."
+    )
     step: int = Field(ge=0, description="training step of the network that drew it")
     label_seq: int = Field(ge=0, description="the log position the network was trained at")
     width: int

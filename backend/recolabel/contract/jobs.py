@@ -9,10 +9,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Base64Bytes, Field
 
 from recolabel.contract.images import Sha256
-from recolabel.contract.labels import LabelSnapshot
+from recolabel.contract.labels import LabelSnapshot, SnapshotImage
 from recolabel.contract.projects import Contract, Id
 from recolabel.contract.questions import Candidate
 
@@ -27,6 +27,7 @@ class JobKind(StrEnum):
 
     TRAIN = "train"  # a model version
     PREDICT = "predict"  # a map for every image of the project, by one model version
+    REFINE = "refine"  # maps by the fast head after each label, for as long as somebody looks at the project
 
 
 class JobState(StrEnum):
@@ -59,6 +60,15 @@ class PredictSpec(Contract):
 
     kind: Literal["predict"] = "predict"
     model_version: int
+
+
+class RefineSpec(Contract):
+    """Keep the fast head fitted to all labels, and its maps fresh where somebody looks."""
+
+    kind: Literal["refine"] = "refine"
+
+
+JobSpec = TrainSpec | PredictSpec | RefineSpec
 
 
 class NewTraining(Contract):
@@ -97,7 +107,7 @@ class Job(Contract):
     project_id: Id
     kind: JobKind
     state: JobState
-    spec: TrainSpec | PredictSpec = Field(discriminator="kind")
+    spec: JobSpec = Field(discriminator="kind")
     label_seq: int = Field(description="the log position that it covers")
     attempt: int = Field(ge=0, description="how often a worker has started it")
     progress: Progress
@@ -123,6 +133,8 @@ class Claim(Contract):
     worker_id: str = Field(max_length=200)
     contract_version: str
     job_id: Id | None = None
+    kinds: list[JobKind] = Field(default=[JobKind.TRAIN, JobKind.PREDICT], description="what this worker does")
+    wait_seconds: float = Field(default=0.0, ge=0, le=30, description="how long the answer may wait for a job to come")
 
 
 class Renewal(Contract):
@@ -170,6 +182,39 @@ class MapUpload(Contract):
     prediction: Sha256 = Field(description="blob: height * width class indices")
     confidence: Sha256 = Field(description="blob: height * width bytes, round(255 * confidence)")
     candidates: list[Candidate] = Field(default_factory=list, max_length=1024)
+
+
+class RefineWork(Contract):
+    """What the fast head should learn and draw now. Answered as soon as there is something to do."""
+
+    label_seq: int = Field(description="the log position that this describes; the next question names it")
+    label_count: int = Field(description="labels of the project that hold there")
+    class_uids: list[Id] = Field(description="class index -> class")
+    model_version: int | None = Field(description="version whose features to use; null: the pretrained encoder's")
+    changed: list[SnapshotImage] = Field(
+        description="images whose labels changed after the position that was asked from; `labelled_pixels` is 0 where "
+        "nothing is left. From position 0: every labelled image"
+    )
+    gone: list[Id] = Field(description="images that were removed since; replaced ones are among `changed`")
+    draw: list[SnapshotImage] = Field(
+        description="images that want a fresh map: the one in view first, then those that come next"
+    )
+    idle: bool = Field(description="nobody has looked at the project for a while: finish the job")
+
+
+class FastMap(Contract):
+    """A map by the fast head, in one message: it has to be on screen within a blink."""
+
+    image_id: Id
+    image_sha256: Sha256
+    label_seq: int = Field(ge=0, description="the log position that the fast head was fitted at")
+    label_count: int = Field(ge=0)
+    model_version: int | None
+    class_uids: list[Id]
+    prediction: Base64Bytes = Field(description="zlib: height * width class indices")
+    confidence: Base64Bytes = Field(description="zlib: height * width bytes, round(255 * confidence)")
+    candidates: list[Candidate] = Field(default_factory=list, max_length=1024)
+    timings_ms: dict[str, float] = Field(default_factory=dict, max_length=32)
 
 
 class CheckpointReport(Contract):

@@ -33,6 +33,10 @@ VOID = "void"
 ClassOrVoid = Id | Literal["void"]
 
 
+Asked = Literal["guided", "random"]
+"""How the pixel of a question was chosen: by a strategy, or drawn evenly from all pixels of all images."""
+
+
 class Pixel(Contract):
     """A pixel of the canonical image."""
 
@@ -69,6 +73,7 @@ class ClickEvent(EventBase):
     class_uid: ClassOrVoid
     pixel: Pixel
     question_id: Id | None = Field(default=None, description="the question that this click answers")
+    asked: Asked | None = Field(default=None, description="how that question's pixel was chosen, as it said")
 
 
 class StrokeEvent(EventBase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -71,10 +71,30 @@ class NewProject(Contract):
         return self
 
 
+Strategy = Literal["random", "least-confidence", "margin", "entropy", "pixelpick", "reco"]
+"""How guided questions are chosen; the names of the simulated annotator's strategies."""
+
+
 class ProjectSettings(Contract):
     """What a project's people may tune."""
 
     auto_train: bool = Field(default=True, description="train by itself when every class has labels, and again later")
+    strategy: Strategy = Field(default="reco", description="how guided questions are chosen")
+    random_share: float = Field(
+        default=0.1, ge=0, le=1, description="share of questions about pixels drawn evenly from all images"
+    )
+    held_out_share: float = Field(
+        default=0.5, ge=0, le=1, description="share of the answers to random questions that no training ever sees"
+    )
+
+
+class SettingsPatch(Contract):
+    """Fields that are left out stay as they are."""
+
+    auto_train: bool | None = None
+    strategy: Strategy | None = None
+    random_share: float | None = Field(default=None, ge=0, le=1)
+    held_out_share: float | None = Field(default=None, ge=0, le=1)
 
 
 class Project(Contract):
@@ -89,13 +109,17 @@ class Project(Contract):
     label_count: int = Field(ge=0, description="labels that hold: not undone, not fully erased")
     label_seq: int = Field(ge=0, description="position of the newest label event of the project")
     newest_version: int | None = Field(description="number of the newest model version")
+    pinned_version: int | None = Field(
+        description="version that a person chose to work with; null: always the newest. Maps, fast head and "
+        "trainings start from it"
+    )
 
 
 class ProjectPatch(Contract):
     """Fields that are left out stay as they are."""
 
     name: Name | None = None
-    settings: ProjectSettings | None = None
+    settings: SettingsPatch | None = None
 
 
 class ClassPatch(Contract):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from recolabel.contract.labels import Pixel
+from recolabel.contract.labels import Asked, Pixel
 from recolabel.contract.projects import Contract, Id
 
 
@@ -16,6 +16,9 @@ class Candidate(Contract):
     second_guess: int | None = Field(default=None, ge=0, le=249)
     confidence: float = Field(ge=0, le=1, description="probability of the guess")
     margin: float = Field(ge=0, le=1, description="probability of the guess minus that of the second guess")
+    entropy: float | None = Field(
+        default=None, ge=0, le=1, description="of all class probabilities, as a share of the largest possible"
+    )
 
 
 class Question(Contract):
@@ -29,6 +32,7 @@ class Question(Contract):
     second_guess: Id | None
     confidence: float | None
     model_version: int | None
+    asked: Asked = Field(description="how the pixel was chosen; a click that answers repeats it")
     why: str = Field(description="a short sentence: why this pixel is asked")
 
 

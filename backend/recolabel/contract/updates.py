@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from recolabel.contract.images import ImageMap
 from recolabel.contract.jobs import Job
 from recolabel.contract.projects import Contract, Id
 
@@ -38,8 +39,7 @@ class MapReady(Contract):
 
     kind: Literal["map"] = "map"
     image_id: Id
-    map_id: Id
-    model_version: int | None
+    map: ImageMap
 
 
 class VersionPublished(Contract):

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from recolabel.blobs import Blobs
 from recolabel.contract.images import ImageInfo, ImageMap, ImagePage, UploadResult, Verdict
-from recolabel.contract.jobs import ACTIVE_STATES, MapUpload, PredictSpec
+from recolabel.contract.jobs import ACTIVE_STATES, JobKind, MapUpload, PredictSpec
 from recolabel.contract.questions import Candidate
 from recolabel.contract.updates import ImagesChanged, MapReady
 from recolabel.errors import BlobDamaged, ImageNotFound, ImageRefused, ImageReplaced, MapNotFound
@@ -222,16 +222,19 @@ class Images:
                 raise ImageReplaced
             if not confidence.size == prediction.size == row.width * row.height:
                 raise BlobDamaged(f"A map of this image has {row.height} x {row.width} bytes in each plane.")
-            version = json.loads(job.spec)["model_version"] if job.kind == "predict" else None
+            version = json.loads(job.spec)["model_version"] if job.kind == JobKind.PREDICT else None
             drop_map(connection, upload.image_id, now, kept=(upload.prediction, upload.confidence))
             connection.execute(
                 insert(schema.image_map).values(
                     map_id=map_id,
                     image_id=upload.image_id,
                     job_id=job_id,
+                    drawn_by="training" if version is None else "version",
                     model_version=version,
                     step=upload.step,
                     label_seq=job.label_seq,
+                    label_count=job.label_count,
+                    timings_ms="{}",
                     width=row.width,
                     height=row.height,
                     class_uids=json.dumps(upload.class_uids),
@@ -246,8 +249,9 @@ class Images:
                 .where(schema.image.c.image_id == upload.image_id)
                 .values(uncertainty=uncertainty, map_version=version)
             )
-            tell(connection, row.project_id, MapReady(image_id=upload.image_id, map_id=map_id, model_version=version))
-            return maps_of(connection, upload.image_id)[0]
+            (drawn,) = maps_of(connection, upload.image_id)
+            tell(connection, row.project_id, MapReady(image_id=upload.image_id, map=drawn))
+            return drawn
 
         return self._database.write(work)
 
@@ -319,9 +323,12 @@ def maps_of(connection: Connection, image_id: str) -> list[ImageMap]:
             map_id=row.map_id,
             image_id=row.image_id,
             job_id=row.job_id,
+            drawn_by=row.drawn_by,
             model_version=row.model_version,
             step=row.step,
             label_seq=row.label_seq,
+            label_count=row.label_count,
+            timings_ms=json.loads(row.timings_ms),
             width=row.width,
             height=row.height,
             class_uids=json.loads(row.class_uids),

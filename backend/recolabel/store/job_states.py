@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field, TypeAdapter
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from recolabel.contract.jobs import ACTIVE_STATES, Job, JobKind, JobState, PredictSpec, Progress, TrainSpec
+from recolabel.contract.jobs import ACTIVE_STATES, Job, JobKind, JobSpec, JobState, Progress
 from recolabel.contract.updates import JobChanged
 from recolabel.errors import JobEnded, JobNotFound, LeaseLost
 from recolabel.store import schema
@@ -91,7 +92,7 @@ def insert_job(
     connection: Connection,
     *,
     project_id: str,
-    spec: TrainSpec | PredictSpec,
+    spec: JobSpec,
     label_seq: int,
     label_count: int,
     class_uids: Sequence[str],
@@ -148,13 +149,12 @@ def forget_checkpoints(connection: Connection, job_id: str, now: datetime, *, ke
 
 def job_of(row: Row[Any]) -> Job:
     """The job as people see it."""
-    spec_type = TrainSpec if row.kind == JobKind.TRAIN else PredictSpec
     return Job(
         job_id=row.job_id,
         project_id=row.project_id,
         kind=JobKind(row.kind),
         state=JobState(row.state),
-        spec=spec_type.model_validate_json(row.spec),
+        spec=_spec.validate_json(row.spec),
         label_seq=row.label_seq,
         attempt=row.attempt,
         progress=Progress.model_validate_json(row.progress),
@@ -164,6 +164,9 @@ def job_of(row: Row[Any]) -> Job:
         created_at=row.created_at,
         finished_at=row.finished_at,
     )
+
+
+_spec: TypeAdapter[JobSpec] = TypeAdapter(Annotated[JobSpec, Field(discriminator="kind")])
 
 
 def remember(

@@ -121,11 +121,13 @@ class Projects:
         changes: dict[str, Any] = {}
         if patch.name is not None:
             changes |= {"name": patch.name, "name_key": patch.name.casefold()}
-        if patch.settings is not None:
-            changes["settings"] = patch.settings.model_dump_json()
 
         def work(connection: Connection) -> Project:
-            project_row(connection, project_id)
+            row = project_row(connection, project_id)
+            if patch.settings is not None:
+                wanted = patch.settings.model_dump(exclude_none=True)
+                settings = ProjectSettings.model_validate_json(row.settings).model_copy(update=wanted)
+                changes["settings"] = settings.model_dump_json()
             if changes:
                 try:
                     _change_project(connection, project_id, changes)
@@ -236,6 +238,7 @@ def _project(connection: Connection, row: Row[Any]) -> Project:
         label_count=row.label_count,
         label_seq=row.label_seq,
         newest_version=newest_version(connection, row.project_id),
+        pinned_version=row.pinned_version,
     )
 
 

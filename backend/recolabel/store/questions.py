@@ -107,6 +107,7 @@ def _question(row: Row[Any], candidate: Candidate) -> Question:
         second_guess=None if candidate.second_guess is None else _class_at(class_uids, candidate.second_guess),
         confidence=candidate.confidence,
         model_version=row.model_version,
+        asked="guided",
         why=f"The model is {candidate.confidence:.0%} sure here, {candidate.margin:.0%} ahead of its second guess.",
     )
 
@@ -140,6 +141,7 @@ def _without_model(
             second_guess=None,
             confidence=None,
             model_version=None,
+            asked="guided",
             why="No model has seen this project yet, so this is a random pixel.",
         )
         for y, x in pixels

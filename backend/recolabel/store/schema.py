@@ -55,6 +55,7 @@ project = Table(
     Column("image_count", Integer, nullable=False),  # derived
     Column("label_count", Integer, nullable=False),  # derived
     Column("label_seq", Integer, nullable=False),  # derived
+    Column("pinned_version", Integer),
     Index("one_project_name", "name_key", unique=True, sqlite_where=text("deleted_at IS NULL")),
 )
 
@@ -162,6 +163,12 @@ job = Table(
         unique=True,
         sqlite_where=text("kind = 'train' AND state IN ('queued', 'leased', 'running')"),
     ),
+    Index(
+        "one_refining",
+        "project_id",
+        unique=True,
+        sqlite_where=text("kind = 'refine' AND state IN ('queued', 'leased', 'running')"),
+    ),
     Index("job_by_project", "project_id", "number"),
     Index("job_by_state", "state", "number"),
 )
@@ -227,9 +234,12 @@ image_map = Table(
     Column("map_id", String(36), primary_key=True),
     Column("image_id", String(36), ForeignKey("image.image_id"), nullable=False, unique=True),  # the newest only
     Column("job_id", String(36), ForeignKey("job.job_id"), nullable=False),
+    Column("drawn_by", Text, nullable=False),
     Column("model_version", Integer),
     Column("step", Integer, nullable=False),
     Column("label_seq", Integer, nullable=False),
+    Column("label_count", Integer, nullable=False),
+    Column("timings_ms", Text, nullable=False),  # JSON
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("class_uids", Text, nullable=False),

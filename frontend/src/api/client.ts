@@ -19,8 +19,8 @@ import type {
   NewProject,
   NewTraining,
   Project,
-  ProjectSettings,
   QuestionPage,
+  SettingsPatch,
   UploadResult,
   User,
 } from './types'
@@ -79,7 +79,7 @@ export const projects = {
   classCounts: (id: Id) => ask<Record<Id, number>>(`/projects/${id}/class-counts`),
   create: (project: NewProject) => tell<Project>('POST', '/projects', project),
   rename: (id: Id, name: string) => tell<Project>('PATCH', `/projects/${id}`, { name }),
-  configure: (id: Id, settings: ProjectSettings) => tell<Project>('PATCH', `/projects/${id}`, { settings }),
+  configure: (id: Id, settings: SettingsPatch) => tell<Project>('PATCH', `/projects/${id}`, { settings }),
   remove: (id: Id) => tell<void>('DELETE', `/projects/${id}`),
   addClass: (id: Id, labelClass: NewLabelClass) => tell<LabelClass>('POST', `/projects/${id}/classes`, labelClass),
   patchClass: (id: Id, classUid: Id, patch: ClassPatch) =>

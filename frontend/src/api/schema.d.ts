@@ -891,6 +891,11 @@ export interface components {
              * @description probability of the guess minus that of the second guess
              */
             margin: number;
+            /**
+             * Entropy
+             * @description of all class probabilities, as a share of the largest possible
+             */
+            entropy?: number | null;
         };
         /**
          * CheckpointReport
@@ -911,7 +916,7 @@ export interface components {
          * @description A worker asks for a job and gets the oldest that waits; `job_id` says which bell woke it.
          * @example {
          *       "worker_id": "gpu-1",
-         *       "contract_version": "1"
+         *       "contract_version": "2"
          *     }
          */
         Claim: {
@@ -921,6 +926,21 @@ export interface components {
             contract_version: string;
             /** Job Id */
             job_id?: string | null;
+            /**
+             * Kinds
+             * @description what this worker does
+             * @default [
+             *       "train",
+             *       "predict"
+             *     ]
+             */
+            kinds: components["schemas"]["JobKind"][];
+            /**
+             * Wait Seconds
+             * @description how long the answer may wait for a job to come
+             * @default 0
+             */
+            wait_seconds: number;
         };
         /**
          * ClassPatch
@@ -994,6 +1014,11 @@ export interface components {
              * @description the question that this click answers
              */
             question_id?: string | null;
+            /**
+             * Asked
+             * @description how that question's pixel was chosen, as it said
+             */
+            asked?: ("guided" | "random") | null;
         };
         /**
          * EraseEvent
@@ -1160,10 +1185,27 @@ export interface components {
             /** Job Id */
             job_id: string;
             /**
+             * Drawn By
+             * @enum {string}
+             */
+            drawn_by: "fast head" | "training" | "version";
+            /**
              * Model Version
-             * @description null: an early look at a training that still runs
+             * @description the version that drew it, or on whose features the fast head was fitted; null: none
              */
             model_version: number | null;
+            /**
+             * Label Count
+             * @description labels of the project that held at `label_seq`
+             */
+            label_count: number;
+            /**
+             * Timings Ms
+             * @description where the time of a fast head's map went: bell, fit, predict ...
+             */
+            timings_ms?: {
+                [key: string]: number;
+            };
             /**
              * Step
              * @description training step of the network that drew it
@@ -1231,7 +1273,7 @@ export interface components {
             kind: components["schemas"]["JobKind"];
             state: components["schemas"]["JobState"];
             /** Spec */
-            spec: components["schemas"]["TrainSpec"] | components["schemas"]["PredictSpec"];
+            spec: components["schemas"]["TrainSpec"] | components["schemas"]["PredictSpec"] | components["schemas"]["RefineSpec"];
             /**
              * Label Seq
              * @description the log position that it covers
@@ -1291,7 +1333,7 @@ export interface components {
          * @description What a job produces.
          * @enum {string}
          */
-        JobKind: "train" | "predict";
+        JobKind: "train" | "predict" | "refine";
         /**
          * JobState
          * @description Where a job stands. The allowed moves are one table in `recolabel.store.job_states`.
@@ -1449,10 +1491,7 @@ export interface components {
             kind: "map";
             /** Image Id */
             image_id: string;
-            /** Map Id */
-            map_id: string;
-            /** Model Version */
-            model_version: number | null;
+            map: components["schemas"]["ImageMap"];
         };
         /**
          * MapUpload
@@ -1838,6 +1877,11 @@ export interface components {
              * @description number of the newest model version
              */
             newest_version: number | null;
+            /**
+             * Pinned Version
+             * @description version that a person chose to work with; null: always the newest. Maps, fast head and trainings start from it
+             */
+            pinned_version: number | null;
         };
         /**
          * ProjectChanged
@@ -1862,7 +1906,7 @@ export interface components {
         ProjectPatch: {
             /** Name */
             name?: string | null;
-            settings?: components["schemas"]["ProjectSettings"] | null;
+            settings?: components["schemas"]["SettingsPatch"] | null;
         };
         /**
          * ProjectSettings
@@ -1875,6 +1919,25 @@ export interface components {
              * @default true
              */
             auto_train: boolean;
+            /**
+             * Strategy
+             * @description how guided questions are chosen
+             * @default reco
+             * @enum {string}
+             */
+            strategy: "random" | "least-confidence" | "margin" | "entropy" | "pixelpick" | "reco";
+            /**
+             * Random Share
+             * @description share of questions about pixels drawn evenly from all images
+             * @default 0.1
+             */
+            random_share: number;
+            /**
+             * Held Out Share
+             * @description share of the answers to random questions that no training ever sees
+             * @default 0.5
+             */
+            held_out_share: number;
         };
         /**
          * Publication
@@ -1947,6 +2010,12 @@ export interface components {
             /** Model Version */
             model_version: number | null;
             /**
+             * Asked
+             * @description how the pixel was chosen; a click that answers repeats it
+             * @enum {string}
+             */
+            asked: "guided" | "random";
+            /**
              * Why
              * @description a short sentence: why this pixel is asked
              */
@@ -1961,6 +2030,17 @@ export interface components {
             questions: components["schemas"]["Question"][];
             /** Note */
             note?: string | null;
+        };
+        /**
+         * RefineSpec
+         * @description Keep the fast head fitted to all labels, and its maps fresh where somebody looks.
+         */
+        RefineSpec: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "refine";
         };
         /**
          * Renewal
@@ -1992,6 +2072,20 @@ export interface components {
             cancel_requested: boolean;
             /** Lease Seconds */
             lease_seconds: number;
+        };
+        /**
+         * SettingsPatch
+         * @description Fields that are left out stay as they are.
+         */
+        SettingsPatch: {
+            /** Auto Train */
+            auto_train?: boolean | null;
+            /** Strategy */
+            strategy?: ("random" | "least-confidence" | "margin" | "entropy" | "pixelpick" | "reco") | null;
+            /** Random Share */
+            random_share?: number | null;
+            /** Held Out Share */
+            held_out_share?: number | null;
         };
         /**
          * SnapshotImage

@@ -14,6 +14,7 @@ export type NewLabelClass = Schemas['NewLabelClass']
 export type ClassPatch = Schemas['ClassPatch']
 export type Project = Schemas['Project']
 export type ProjectSettings = Schemas['ProjectSettings']
+export type SettingsPatch = Schemas['SettingsPatch']
 export type NewProject = Schemas['NewProject']
 export type ImageInfo = Schemas['ImageInfo']
 export type ImagePage = Schemas['ImagePage']
@@ -44,7 +45,7 @@ export type Hint =
   | { kind: 'labels'; image_id: Id; last_seq: number; client_id: Id }
   | { kind: 'images'; image_count: number }
   | { kind: 'job'; job: Job }
-  | { kind: 'map'; image_id: Id; map_id: Id; model_version: number | null }
+  | { kind: 'map'; image_id: Id; map: ImageMap }
   | { kind: 'version'; version: number }
   | { kind: 'project' }
 

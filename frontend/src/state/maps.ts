@@ -74,7 +74,7 @@ export function watchMaps(imageId: Id): () => void {
   void fetchNewest('newest')
   const stopHints = whenHinted(
     (hint: Hint) => {
-      if (hint.kind === 'map' && hint.image_id === imageId) void fetchNewest(hint.map_id)
+      if (hint.kind === 'map' && hint.image_id === imageId) void fetchNewest(hint.map.map_id)
       else if (hint.kind === 'version') void fetchNewest('newest')
     },
     () => void fetchNewest('newest'),

@@ -25,11 +25,12 @@ beforeEach(() => {
     name: 'Street',
     created_at: '2026-01-01T00:00:00Z',
     classes: [labelClass('road', 0), labelClass('car', 1), { ...labelClass('gone', 2), retired: true }],
-    settings: { auto_train: true },
+    settings: { auto_train: true, strategy: 'reco', random_share: 0.1, held_out_share: 0.5 },
     image_count: 0,
     label_count: 0,
     label_seq: 0,
     newest_version: null,
+    pinned_version: null,
   } satisfies Project
 })
 
@@ -72,6 +73,7 @@ describe('the question', () => {
     second_guess: 'uid-car',
     confidence: 0.54,
     model_version: 1,
+    asked: 'guided',
     why: 'The model wavers between road and car.',
   }
   const show = () => {

@@ -18,7 +18,7 @@ def test_a_project_is_made_listed_changed_and_put_away(http: TestClient) -> None
 
     changed = http.patch(f"{API}/projects/{made.project_id}", json={"name": "Road", "settings": {"auto_train": False}})
     assert changed.json()["name"] == "Road"
-    assert changed.json()["settings"] == {"auto_train": False}
+    assert changed.json()["settings"] == {**made.settings.model_dump(), "auto_train": False}
 
     assert http.delete(f"{API}/projects/{made.project_id}").status_code == 204
     assert http.get(f"{API}/projects").json() == []

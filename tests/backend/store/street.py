@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from recolabel.contract import CONTRACT_VERSION
 from recolabel.contract.images import ImageInfo
 from recolabel.contract.jobs import Claim, Job, Lease, MapUpload, NewTraining
 from recolabel.contract.labels import Ack, ClickEvent, EraseEvent, FixedPoint, LabelEvent, Pixel, StrokeEvent, UndoEvent
@@ -86,7 +87,7 @@ class Street:
         return self.store.jobs.start_training(self.project_id, NewTraining())[0]
 
     def claim(self, now: datetime, job_id: str | None = None) -> Lease:
-        lease = self.store.jobs.claim(Claim(worker_id="worker", contract_version="1", job_id=job_id), now)
+        lease = self.store.jobs.claim(Claim(worker_id="worker", contract_version=CONTRACT_VERSION, job_id=job_id), now)
         assert lease is not None
         return lease
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import IntegrityError
 
+from recolabel.contract import CONTRACT_VERSION
 from recolabel.contract.jobs import (
     CheckpointReport,
     Claim,
@@ -18,7 +19,7 @@ from recolabel.contract.jobs import (
     PredictSpec,
     Progress,
 )
-from recolabel.contract.projects import ClassPatch, NewLabelClass, ProjectPatch, ProjectSettings
+from recolabel.contract.projects import ClassPatch, NewLabelClass, ProjectPatch, SettingsPatch
 from recolabel.errors import (
     BadArgument,
     BlobNotFound,
@@ -105,7 +106,7 @@ def test_a_job_is_claimed_by_one_worker(street: Street, clock: Clock) -> None:
     job = street.start()
 
     lease = street.claim(clock.now, job.job_id)
-    second = street.store.jobs.claim(Claim(worker_id="other", contract_version="1"), clock.now)
+    second = street.store.jobs.claim(Claim(worker_id="other", contract_version=CONTRACT_VERSION), clock.now)
 
     assert (lease.fence, lease.job.attempt, lease.job.state) == (1, 1, JobState.LEASED)
     assert second is None
@@ -357,7 +358,7 @@ def test_progress_since_the_last_training_is_told_while_the_project_trains_by_it
     after_it = jobs.projects_that_may_train()
     street.append(street.click(street.road, 1, 0), street.click(street.road, 2, 0))
     [later] = jobs.projects_that_may_train()
-    street.store.projects.patch(street.project_id, ProjectPatch(settings=ProjectSettings(auto_train=False)))
+    street.store.projects.patch(street.project_id, ProjectPatch(settings=SettingsPatch(auto_train=False)))
 
     assert (first.new_labels, first.every_active_class_has_labels, first.has_version) == (1, False, False)
     assert while_it_trains == []
