@@ -198,6 +198,60 @@ CASES: list[Case] = [
         "sum to 1 over the classes",
         lambda _: contrast(probabilities=torch.full((2, CLASSES, 4, 4), 0.5)),
     ),
+    (
+        "a representation that is no tensor",
+        "representation",
+        "has to be a Tensor, not ndarray",
+        lambda _: regional_contrast_loss(
+            np.zeros((1, 8, 4, 4), np.float32),  # type: ignore[arg-type]
+            torch.zeros(1, 4, 4, dtype=torch.int64),
+            EVEN[None],
+            generator=torch.Generator(),
+        ),
+    ),
+    (
+        "a seed in place of a generator",
+        "generator",
+        "has to be a Generator, not int",
+        lambda _: regional_contrast_loss(
+            torch.zeros(1, 8, 4, 4),
+            torch.zeros(1, 4, 4, dtype=torch.int64),
+            EVEN[None],
+            generator=0,  # type: ignore[arg-type]
+        ),
+    ),
+    (
+        "class weights of another number of classes",
+        "class_weights",
+        r"has shape \(2,\)",
+        lambda _: supervised_loss(
+            torch.zeros(1, CLASSES, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64), torch.ones(2)
+        ),
+    ),
+    (
+        "images as pairs",
+        "images",
+        "list of SparseImage; it holds a tuple",
+        lambda _: create_state(TINY, [(IMAGE, None)], network=network()),  # type: ignore[list-item]
+    ),
+    (
+        "one image in place of a list",
+        "images",
+        "list of SparseImage, not SparseImage",
+        lambda _: fit_fast_head(network(), labelled(0), TINY),  # type: ignore[arg-type]
+    ),
+    (
+        "a mask as numpy has it",
+        "label_map",
+        "torch.from_numpy",
+        lambda _: confusion_matrix(torch.zeros(3, dtype=torch.int64), np.zeros(3, np.uint8), 2),  # type: ignore[arg-type]
+    ),
+    (
+        "probabilities to ask about that do not sum to 1",
+        "probabilities",
+        "sum to 1 over the classes",
+        lambda _: ask(2 * EVEN),
+    ),
     ("an empty data set to train on", "images", "at least one image", lambda _: create_state(TINY, [])),
     ("an empty training set", "images", "at least one image", lambda _: TrainingSet([], 2)),
     ("nothing to sample", "indices", "is empty", lambda _: Sampler([], seed=0)),
@@ -306,6 +360,7 @@ CASES: list[Case] = [
         "of another architecture: it lacks",
         lambda folder: network(backbone="resnet50", weights=weights_of("efficientnet-lite0", folder)),
     ),
+    ("a descriptor of a weights file", "weights", "path of a file, not 5", lambda _: network(weights=5)),
     ("a wrong sha256", "weights_sha256", "it is not the file that was meant", wrong_sum),
     (
         "a network of another architecture",
@@ -319,6 +374,7 @@ CASES: list[Case] = [
         "for_training=True",
         lambda _: create_state(TINY, [clicked(0)], network=network(for_training=False)),
     ),
+    ("a truth as the number of classes", "num_classes", "1 to 254, not True", lambda _: build_network(True)),
     ("a number of classes that is no whole number", "num_classes", "1 to 254, not 2.5", lambda _: build_network(2.5)),  # type: ignore[arg-type]
     (
         "a device that torch does not know",
@@ -386,6 +442,18 @@ CASES: list[Case] = [
             network=network(),
             warm_start=export_state_dict(build_network(3, pretrained=False)),
         ),
+    ),
+    (
+        "a class mapping by names",
+        "class_mapping",
+        "names class 'sky' of an earlier version with 2",
+        lambda _: load_warm(network(), export_state_dict(network()), ["sky", None]),  # type: ignore[list-item]
+    ),
+    (
+        "the path of an earlier version",
+        "warm_start",
+        "tensors by name, not str",
+        lambda _: create_state(TINY, [clicked(0)], network=network(), warm_start="model.safetensors"),  # type: ignore[arg-type]
     ),
     (
         "an earlier version that broke",

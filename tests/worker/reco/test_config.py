@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recolabel_worker.reco import InvalidArgument, RecoConfig, TrainConfig
@@ -15,6 +16,13 @@ def test_a_configuration_survives_a_trip_through_json() -> None:
     cfg = TrainConfig(num_classes=5, method="cutmix", crop=(64, 96), reco=RecoConfig(num_keys=3))
 
     assert TrainConfig.from_dict(json.loads(json.dumps(cfg.to_dict()))) == cfg
+
+
+def test_numbers_of_numpy_survive_it_too() -> None:
+    cfg = TrainConfig(num_classes=np.int64(5), crop=(np.int32(64), 96), head_lr=np.float32(0.5))  # type: ignore[arg-type]
+
+    assert json.loads(json.dumps(cfg.to_dict()))["crop"] == [64, 96]
+    assert cfg == TrainConfig(num_classes=5, crop=(64, 96), head_lr=0.5)
 
 
 BAD = [

@@ -86,7 +86,10 @@ _KINDS: dict[str, tuple[type, str]] = {
 
 
 def _check_kinds(config: Any) -> None:
-    """Refuse values of another kind than their field's, before anything compares them with a number."""
+    """Refuse values of another kind than their field's, before anything compares them with a number.
+
+    Those that stay become Python's own.
+    """
     for f in fields(config):
         if f.type not in _KINDS:
             continue
@@ -98,6 +101,15 @@ def _check_kinds(config: Any) -> None:
         fits = all(isinstance(part, kind) and (kind is bool or not isinstance(part, bool)) for part in parts)
         if not fits or len(parts) != 1 + is_pair:
             raise InvalidArgument(f.name, f"has to be {words}, not {value!r}.")
+        # numpy's numbers are as good; JSON knows Python's alone.
+        plain = tuple(_as_python(part) for part in parts)
+        object.__setattr__(config, f.name, plain if is_pair else plain[0])
+
+
+def _as_python(number: Any) -> bool | int | float:
+    if isinstance(number, bool | int):
+        return number
+    return int(number) if isinstance(number, Integral) else float(number)
 
 
 def _check_share(config: object, *names: str) -> None:

@@ -74,10 +74,11 @@ class TrainingSet:
     """Images with their labels as coordinates. Index order is the caller's.
 
     Raises:
-        InvalidArgument: there is no image, or a label names a class that does not exist.
+        InvalidArgument: there is no image, one is no SparseImage, or a label names a class that does not exist.
     """
 
     def __init__(self, images: Sequence[SparseImage], num_classes: int) -> None:
+        check_images(images)
         if not images:
             raise InvalidArgument("images", "is empty; training needs at least one image.")
         self.num_classes = num_classes
@@ -98,6 +99,19 @@ class TrainingSet:
         for labels in self.labels:
             count += torch.bincount(labels.classes[labels.spoken], minlength=self.num_classes)
         return count
+
+
+def check_images(images: Sequence[SparseImage]) -> None:
+    """Refuse what is no list of images with their labels; it may be empty.
+
+    Raises:
+        InvalidArgument: it is no sequence, or holds something else.
+    """
+    if not isinstance(images, Sequence):
+        raise InvalidArgument("images", f"has to be a list of SparseImage, not {type(images).__name__}.")
+    for item in images:
+        if not isinstance(item, SparseImage):
+            raise InvalidArgument("images", f"has to be a list of SparseImage; it holds a {type(item).__name__}.")
 
 
 def as_tensor(array: Tensor | NDArray[np.uint8]) -> Tensor:

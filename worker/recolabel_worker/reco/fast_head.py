@@ -19,7 +19,15 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from recolabel_worker.reco.config import OUTPUT_STRIDE, VOID, FastHeadConfig, InvalidArgument, TrainConfig
-from recolabel_worker.reco.data import HELD_OUT_BLOCK_PX, Labels, SparseImage, as_tensor, labels_of, rasterise
+from recolabel_worker.reco.data import (
+    HELD_OUT_BLOCK_PX,
+    Labels,
+    SparseImage,
+    as_tensor,
+    check_images,
+    labels_of,
+    rasterise,
+)
 from recolabel_worker.reco.features import Features, cell_points, extract_features, grid_size
 from recolabel_worker.reco.layers import upsample
 from recolabel_worker.reco.network import DeepLabV3Plus, direct_features
@@ -64,6 +72,7 @@ def fit_fast_head(network: DeepLabV3Plus, images: Sequence[SparseImage], cfg: Tr
     Raises:
         InvalidArgument: no pixel carries a class label, or one names a class that does not exist.
     """
+    check_images(images)
     labels = [labels_of(item, cfg.num_classes) for item in images]
     return fit_on_pixels(network, [as_tensor(item.image) for item in images], labels, cfg.fast_head)
 

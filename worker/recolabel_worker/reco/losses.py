@@ -43,6 +43,10 @@ def supervised_loss(logits: Tensor, label_map: Tensor, class_weights: Tensor | N
         InvalidArgument: shapes do not match, or a class index is out of range.
     """
     _check_labels("label_map", label_map, logits)
+    if class_weights is not None and tuple(class_weights.shape) != (logits.shape[1],):
+        raise InvalidArgument(
+            "class_weights", f"has shape {tuple(class_weights.shape)}; the logits ask ({logits.shape[1]},)."
+        )
     given = label_map < VOID
     if not given.any():
         return _nothing(logits)
@@ -203,10 +207,17 @@ def regional_contrast_loss(
         0-dim float32, at least 0. It can be differentiated once. Same generator state, same bits on the CPU.
 
     Raises:
-        InvalidArgument: shapes, dtypes or devices are not as said, a class index is out of range, the representation
-            is not finite, or probabilities do not sum to 1. `argument` names the culprit.
+        InvalidArgument: kinds, shapes, dtypes or devices are not as said, a class index is out of range, the
+            representation is not finite, or probabilities do not sum to 1. `argument` names the culprit.
     """
-    config = config or RecoConfig()
+    config = RecoConfig() if config is None else config
+    _check_kinds(
+        representation=(representation, Tensor),
+        label_map=(label_map, Tensor),
+        probabilities=(probabilities, Tensor),
+        config=(config, RecoConfig),
+        generator=(generator, torch.Generator),
+    )
     _check_contrast_arguments(representation, label_map, probabilities)
     with torch.no_grad(), torch.autocast(representation.device.type, enabled=False):
         loss, queries_P, gradient_PD = _contrast(representation.detach(), label_map, probabilities, config, generator)
@@ -434,6 +445,12 @@ def _has_unknown(label_map: Tensor, num_classes: int) -> bool:
 
 def _allowed(num_classes: int) -> str:
     return f"0..{num_classes - 1}, nor {VOID} void, nor {UNLABELLED}"
+
+
+def _check_kinds(**arguments: tuple[object, type]) -> None:
+    for name, (value, kind) in arguments.items():
+        if not isinstance(value, kind):
+            raise InvalidArgument(name, f"has to be a {kind.__name__}, not {type(value).__name__}.")
 
 
 def _check_contrast_arguments(representation: Tensor, label_map: Tensor, probabilities: Tensor) -> None:

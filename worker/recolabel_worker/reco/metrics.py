@@ -16,8 +16,11 @@ def confusion_matrix(prediction: Tensor, label_map: Tensor, num_classes: int) ->
         label_map: same shape; values of C and above (void, unlabelled) count nowhere.
 
     Raises:
-        InvalidArgument: shapes differ, or a prediction is no class.
+        InvalidArgument: shapes differ, a prediction is no class, or one of both is no tensor.
     """
+    for name, value in (("prediction", prediction), ("label_map", label_map)):
+        if not isinstance(value, Tensor):
+            raise InvalidArgument(name, f"has to be a tensor, not {type(value).__name__}; torch.from_numpy makes one.")
     if prediction.is_floating_point():
         raise InvalidArgument("prediction", f"has to be class indices, not {prediction.dtype}; take the argmax.")
     if prediction.shape != label_map.shape:

@@ -16,6 +16,7 @@ Letters: B images, C classes, D representation, H W input pixels, h w cells at o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -268,7 +269,8 @@ def build_network(
         InvalidArgument: the argument that it names is not allowed, or the weights are not the backbone's.
         FileNotFoundError: pretrained weights are wanted and not installed.
     """
-    if not isinstance(num_classes, int) or not 1 <= num_classes <= MAX_CLASSES:
+    is_whole = isinstance(num_classes, Integral) and not isinstance(num_classes, bool)
+    if not is_whole or not 1 <= num_classes <= MAX_CLASSES:
         raise InvalidArgument("num_classes", f"has to be 1 to {MAX_CLASSES}, not {num_classes!r}.")
     if decoder not in DECODERS:
         raise InvalidArgument("decoder", f"is one of {', '.join(DECODERS)}, not {decoder!r}.")
@@ -280,7 +282,7 @@ def build_network(
     network = DeepLabV3Plus(
         trunk,
         channels,
-        num_classes,
+        int(num_classes),
         backbone_name=backbone,
         decoder=decoder,
         norm=norm,
@@ -339,8 +341,8 @@ def _match_classes(given: Tensor, target: Tensor, class_mapping: Sequence[int | 
     for new, old in enumerate(class_mapping):
         if old is None:
             continue
-        if not 0 <= old < len(given):
-            raise InvalidArgument("class_mapping", f"names class {old} of an earlier version with {len(given)}.")
+        if not isinstance(old, int) or not 0 <= old < len(given):
+            raise InvalidArgument("class_mapping", f"names class {old!r} of an earlier version with {len(given)}.")
         rows[new] = given[old]
     return rows
 

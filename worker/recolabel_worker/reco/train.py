@@ -182,6 +182,8 @@ def create_state(
     if class_mapping is not None and warm_start is None:
         raise InvalidArgument("class_mapping", "maps to the classes of a `warm_start`; there is none.")
     if warm_start is not None:
+        if not isinstance(warm_start, Mapping):
+            raise InvalidArgument("warm_start", f"has to be tensors by name, not {type(warm_start).__name__}.")
         _check_class_count(warm_start, cfg, class_mapping)
         load_warm(network, warm_start, class_mapping if class_mapping is not None else range(cfg.num_classes))
     network.to(place)

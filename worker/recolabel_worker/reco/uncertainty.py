@@ -15,6 +15,7 @@ from recolabel_worker.reco.config import InvalidArgument
 BORDER_PX = 2
 """Questions keep this far from predicted borders where they can: there a person cannot tell which side is meant."""
 
+_SUM_TOLERANCE = 2e-2  # half precision's
 _POOL = 20_000  # pixels of a class that are looked at; more would cost time and change little
 
 
@@ -84,12 +85,18 @@ def propose_candidates(
         Hardest first; empty where everything is excluded.
 
     Raises:
-        InvalidArgument: shapes are not as said, numbers are negative, or probabilities are not finite.
+        InvalidArgument: shapes are not as said, numbers are negative, or probabilities are not finite or do not sum
+            to 1.
     """
-    if probabilities.ndim != 3 or not all(probabilities.shape):
-        raise InvalidArgument("probabilities", f"has to be (C, H, W), not {tuple(probabilities.shape)}.")
+    if not isinstance(probabilities, Tensor) or probabilities.ndim != 3 or not all(probabilities.shape):
+        raise InvalidArgument(
+            "probabilities",
+            f"has to be a tensor (C, H, W), not {type(probabilities).__name__} of {tuple(np.shape(probabilities))}.",
+        )
     if not bool(probabilities.isfinite().all()):
         raise InvalidArgument("probabilities", "holds NaN or infinity.")
+    if not bool((probabilities.sum(0) - 1).abs().max() <= _SUM_TOLERANCE) or bool((probabilities < 0).any()):
+        raise InvalidArgument("probabilities", "have to be at least 0 and sum to 1 over the classes at each pixel.")
     for name, value in (("per_class", per_class), ("spacing_px", spacing_px)):
         if value < 0:
             raise InvalidArgument(name, f"cannot be negative ({value!r}).")

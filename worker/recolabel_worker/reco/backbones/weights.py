@@ -27,6 +27,8 @@ def load_weights(trunk: nn.Module, file: Path | str, *, sha256: str | None = Non
     Raises:
         InvalidArgument: `weights` cannot be read or is of another architecture, or `weights_sha256` is another file's.
     """
+    if not isinstance(file, str | Path):
+        raise InvalidArgument("weights", f"has to be the path of a file, not {file!r}.")
     path = Path(file)
     try:
         content = path.read_bytes()
@@ -56,7 +58,7 @@ def load_weights(trunk: nn.Module, file: Path | str, *, sha256: str | None = Non
 def _check_sum(path: Path, content: bytes, sha256: str | None) -> None:
     if sha256 is None:
         return
-    if len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef"):
+    if not isinstance(sha256, str) or len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef"):
         raise InvalidArgument("weights_sha256", f"has to be 64 hexadecimal digits, not {sha256!r}.")
     found = hashlib.sha256(content).hexdigest()
     if found != sha256.lower():
