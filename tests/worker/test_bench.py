@@ -57,7 +57,10 @@ def test_people_get_lines_instead(capsys: pytest.CaptureFixture[str]) -> None:
     assert "extra memory" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("given", [[], ["speed"], ["loss", "--rounds", "0"], ["loss", "--rounds", "many"]])
+@pytest.mark.parametrize(
+    "given",
+    [[], ["speed"], ["loss", "--rounds", "0"], ["loss", "--rounds", "many"], ["loss", "--threads", "100000000000"]],
+)
 def test_a_command_line_that_makes_no_sense_is_refused(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["bench", *given])

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from recolabel.errors import RecolabelError
-from recolabel_worker.devices import choose_device
+from recolabel_worker.devices import MOST_THREADS, choose_device
 from recolabel_worker.reco import (
     UNLABELLED,
     DeepLabV3Plus,
@@ -402,11 +402,16 @@ def _shown(value: object) -> str:
     return "x".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
 
 
-def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("has to be at least 1")
+def _at_least_one(text: str, most: int | None = None) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1 or (most is not None and number > most):
+        allowed = "at least 1" if most is None else f"from 1 to {most}"
+        raise argparse.ArgumentTypeError(f"has to be a whole number {allowed}, not {text!r}")
     return number
+
+
+def _threads(text: str) -> int:
+    return _at_least_one(text, MOST_THREADS)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -417,7 +422,7 @@ def _parser() -> argparse.ArgumentParser:
         help="loss: the regional contrast beside the floor; step: training steps; refine: from click to overlay",
     )
     parser.add_argument("--rounds", type=_at_least_one, default=9, metavar="N", help="times each work is done (9)")
-    parser.add_argument("--threads", type=_at_least_one, default=os.cpu_count() or 1, metavar="N", help="of torch")
+    parser.add_argument("--threads", type=_threads, default=os.cpu_count() or 1, metavar="N", help="of torch")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")

@@ -8,6 +8,9 @@ from recolabel.errors import BadArgument
 from recolabel_worker.reco import InvalidArgument
 from recolabel_worker.reco.devices import as_device
 
+MOST_THREADS = 1024
+"""Of a processor; more is a slip of the keyboard, and beyond what torch counts in."""
+
 
 def choose_device(wish: str) -> torch.device:
     """`auto` is the first GPU, or the CPU when there is none.

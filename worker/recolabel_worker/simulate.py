@@ -50,7 +50,7 @@ from recolabel_worker.annotator import (
 )
 from recolabel_worker.curve_svg import Line, draw_chart
 from recolabel_worker.dataset_folder import DataSet, LabelledImage, read_data_set
-from recolabel_worker.devices import choose_device
+from recolabel_worker.devices import MOST_THREADS, choose_device
 from recolabel_worker.learners import DeepLearner, FastLearner, Fitted, Learner, Source, Tick, fresh_network
 from recolabel_worker.reco import InvalidArgument, NonFiniteLoss, TrainConfig, confusion_matrix, iou, mean_iou
 from recolabel_worker.reco.config import BACKBONES, SIDE_MULTIPLE
@@ -69,7 +69,6 @@ _ROUNDS = 5
 _X_TITLES = {"clicks_per_image": "clicks per image", "masks": "whole masks"}
 _COLUMN_TITLES = {"clicks_per_image": "clicks/image", "masks": "masks"}
 _INTERRUPTED = 130
-_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -575,8 +574,8 @@ def _plan(given: argparse.Namespace) -> Plan:
         value = getattr(given, name)
         if value is not None and value < 1:
             raise BadArgument(f"--{name.replace('_', '-')} has to be at least 1, not {value}.")
-    if given.threads is not None and not 1 <= given.threads <= _MOST_THREADS:
-        raise BadArgument(f"--threads is a number from 1 to {_MOST_THREADS}, not {given.threads}.")
+    if given.threads is not None and not 1 <= given.threads <= MOST_THREADS:
+        raise BadArgument(f"--threads is a number from 1 to {MOST_THREADS}, not {given.threads}.")
     if given.border < 0:
         raise BadArgument(f"--border is a number of pixels, not {given.border}.")
     if any(not 0 <= index <= 255 for index in given.void_index):
