@@ -227,6 +227,17 @@ def newest_version(connection: Connection, project_id: str) -> int | None:
     ).scalar()
 
 
+def working_version(connection: Connection, project_id: str) -> int | None:
+    """The number of the version that the project works with: the pinned one, else the newest, None before the first.
+
+    Maps are drawn by it, the fast head takes its features, and a training starts from it.
+    """
+    pinned: int | None = connection.execute(
+        select(schema.project.c.pinned_version).where(schema.project.c.project_id == project_id)
+    ).scalar()
+    return newest_version(connection, project_id) if pinned is None else pinned
+
+
 def _project(connection: Connection, row: Row[Any]) -> Project:
     return Project(
         project_id=row.project_id,
