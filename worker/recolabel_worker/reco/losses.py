@@ -211,7 +211,7 @@ def regional_contrast_loss(
             representation is not finite, or probabilities do not sum to 1. `argument` names the culprit.
     """
     config = RecoConfig() if config is None else config
-    _check_kinds(
+    _check_types(
         representation=(representation, Tensor),
         label_map=(label_map, Tensor),
         probabilities=(probabilities, Tensor),
@@ -447,7 +447,7 @@ def _allowed(num_classes: int) -> str:
     return f"0..{num_classes - 1}, nor {VOID} void, nor {UNLABELLED}"
 
 
-def _check_kinds(**arguments: tuple[object, type]) -> None:
+def _check_types(**arguments: tuple[object, type]) -> None:
     for name, (value, kind) in arguments.items():
         if not isinstance(value, kind):
             raise InvalidArgument(name, f"has to be a {kind.__name__}, not {type(value).__name__}.")
