@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Base64Bytes, Field
+from pydantic import Base64Bytes, Field, JsonValue
 
 from recolabel.contract.images import Sha256
 from recolabel.contract.labels import LabelSnapshot, SnapshotImage
@@ -53,6 +53,9 @@ class TrainSpec(Contract):
     steps: int | None = Field(default=None, ge=1, le=1_000_000)
     seed: int = Field(default=0, ge=0, lt=2**31)
     warm_start_version: int | None = Field(default=None, description="version that the training starts from")
+    reproduce_version: int | None = Field(
+        default=None, description="repeat the training of this version and compare the bits; nothing is published"
+    )
 
 
 class PredictSpec(Contract):
@@ -60,6 +63,9 @@ class PredictSpec(Contract):
 
     kind: Literal["predict"] = "predict"
     model_version: int
+    image_id: Id | None = Field(
+        default=None, description="draw this image only, to compare versions on it; its newest map stays"
+    )
 
 
 class RefineSpec(Contract):
@@ -78,7 +84,7 @@ class NewTraining(Contract):
     use_reco: bool = True
     steps: int | None = Field(default=None, ge=1, le=1_000_000)
     seed: int = Field(default=0, ge=0, lt=2**31)
-    warm_start: bool = Field(default=True, description="start from the project's newest version")
+    warm_start: bool = Field(default=True, description="start from the version that the project works with")
 
 
 class Losses(Contract):
@@ -113,6 +119,9 @@ class Job(Contract):
     progress: Progress
     cancel_requested: bool
     model_version: int | None = Field(description="the version that a training published")
+    reproduced: bool | None = Field(
+        default=None, description="of a training that repeats a version and is over: whether the bits are the same"
+    )
     error: str | None
     created_at: datetime
     finished_at: datetime | None
@@ -150,12 +159,37 @@ class RenewalReply(Contract):
     lease_seconds: float
 
 
+class TrainedImage(Contract):
+    """An image that a training looked at, and the pixels that it had then."""
+
+    image_id: Id
+    sha256: Sha256
+
+
+class Reproduction(Contract):
+    """The training that is to be repeated, as far as snapshot and start do not say it."""
+
+    version: int
+    steps: int = Field(ge=0, description="where it ended: a person may have stopped it")
+    config: dict[str, JsonValue] = Field(description="of the version")
+    images: list[TrainedImage] = Field(
+        description="in the order in which the training held them. Empty: a version of before they were noted"
+    )
+
+
+class ReproductionReport(Contract):
+    """What a repeated training gave."""
+
+    sha256: Sha256 = Field(description="of the model.safetensors that it would have published")
+
+
 class JobInputs(Contract):
     """What a job works on."""
 
     snapshot: LabelSnapshot
     warm_start_model: Sha256 | None = Field(description="blob of model.safetensors of the version to start from")
     warm_start_class_uids: list[Id]
+    reproduction: Reproduction | None = Field(default=None, description="of a training that repeats a version")
 
 
 class NextImage(Contract):
@@ -187,7 +221,8 @@ class MapUpload(Contract):
 class RefineWork(Contract):
     """What the fast head should learn and draw now. Answered as soon as there is something to do."""
 
-    label_seq: int = Field(description="the log position that this describes; the next question names it")
+    label_seq: int = Field(description="the log position that this describes; the next question names it as `after`")
+    state: str = Field(description="all of this in a few letters; the next question names it, to hear what is new")
     label_count: int = Field(description="labels of the project that hold there")
     class_uids: list[Id] = Field(description="class index -> class")
     model_version: int | None = Field(description="version whose features to use; null: the pretrained encoder's")
@@ -195,9 +230,10 @@ class RefineWork(Contract):
         description="images whose labels changed after the position that was asked from; `labelled_pixels` is 0 where "
         "nothing is left. From position 0: every labelled image"
     )
-    gone: list[Id] = Field(description="images that were removed since; replaced ones are among `changed`")
+    gone: list[Id] = Field(description="labelled images that were removed since; replaced ones are among `changed`")
     draw: list[SnapshotImage] = Field(
-        description="images that want a fresh map: the one in view first, then those that come next"
+        description="images that want a fresh map: the one in view first, then those that come next. Empty where "
+        "nothing is new to the asker: what could not be drawn then cannot be drawn now"
     )
     idle: bool = Field(description="nobody has looked at the project for a while: finish the job")
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from recolabel.contract.images import Sha256
-from recolabel.contract.jobs import TrainSpec
+from recolabel.contract.images import ImageMap, Sha256
+from recolabel.contract.jobs import Job, TrainedImage, TrainSpec
 from recolabel.contract.projects import Contract, Id
 
 MODEL_FILE = "model.safetensors"
@@ -40,6 +40,11 @@ class Publication(Contract):
     metrics: Metrics
     code_version: str
     artifacts: dict[str, Sha256] = Field(description="file name -> blob; the names of ARTIFACT_NAMES")
+    images: list[TrainedImage] = Field(
+        default_factory=list,
+        max_length=100_000,
+        description="images that took part, in the order in which the training held them",
+    )
 
 
 class ModelVersion(Contract):
@@ -59,3 +64,17 @@ class ModelVersion(Contract):
     code_version: str
     created_at: datetime
     artifacts: dict[str, int] = Field(description="file name -> size in bytes")
+
+
+class VersionMapReply(Contract):
+    """The answer to the wish to see an image as a version sees it: its map, or the job that draws it."""
+
+    map: ImageMap | None
+    job: Job | None
+
+
+class ReproductionStart(Contract):
+    """The job that repeats a training, and what speaks against the same bits from the start."""
+
+    job: Job
+    remarks: list[str] = Field(description="sentences for people; empty: the bits should be the same on this machine")

@@ -115,6 +115,12 @@ class Project(Contract):
     )
 
 
+class VersionPin(Contract):
+    """The model version to work with."""
+
+    version: int | None = Field(ge=1, lt=2**31, description="null: always the newest")
+
+
 class ProjectPatch(Contract):
     """Fields that are left out stay as they are."""
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +20,7 @@ from recolabel.store.labels import Labels
 from recolabel.store.model_versions import ModelVersions
 from recolabel.store.projects import Projects
 from recolabel.store.questions import Questions
+from recolabel.store.refining import Refining
 from recolabel.store.updates import Updates
 
 __all__ = ["BlobRef", "ImageFiles", "NewImage", "Store", "open_store"]
@@ -34,9 +36,14 @@ class Store:
         self.images = Images(database, self.blobs, clock)
         self.labels = Labels(database, clock)
         self.questions = Questions(database)
+        self.refining = Refining(database, self.blobs, self.images, clock)
         self.jobs = Jobs(database, self.blobs, self.images, settings, clock)
         self.model_versions = ModelVersions(database, self.blobs, clock)
         self.updates = Updates(database)
+
+    def on_commit(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Have `listener` called after each commit, in the writer's thread: it must not wait. Gives what ends that."""
+        return self._database.on_commit(listener)
 
     def close(self) -> None:
         """Finish what waits to be written, then close."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ from recolabel.store.writer import Writer, is_full
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 BUSY_TIMEOUT_MS = 5_000
 READERS = 16
 MORE_READERS = 48
@@ -39,7 +42,10 @@ class Database:
             bring_up_to_date(self._writing_engine, path, now)
             self._reading_engine = _engine(path, driver, begin="BEGIN", read_only=True)
             self._newest_seq = 0
-            self.writer = Writer(self._writing_engine.connect, self._examine, path.parent)
+            self._listeners: list[Callable[[], None]] = []
+            self.writer = Writer(
+                self._writing_engine.connect, self._examine, path.parent, committed=self._tell_of_commit
+            )
         except DBAPIError as error:
             self._writing_engine.dispose()
             if is_full(error):
@@ -59,6 +65,19 @@ class Database:
         with self._reading_engine.connect() as connection, connection.begin():
             yield connection
 
+    def on_commit(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Have `listener` called after each commit of this process, in the writer's thread: it must not wait.
+
+        Returns:
+            What ends that.
+        """
+        self._listeners = [*self._listeners, listener]  # a new list: the writer may be walking through the old one
+
+        def leave() -> None:
+            self._listeners = [each for each in self._listeners if each is not listener]
+
+        return leave
+
     def remember_seq(self, seq: int) -> None:
         """Note that the log was seen to reach `seq` on disk: after a failure it must not be shorter."""
         self._newest_seq = max(self._newest_seq, seq)
@@ -68,6 +87,13 @@ class Database:
         self.writer.close()
         self._reading_engine.dispose()
         self._writing_engine.dispose()
+
+    def _tell_of_commit(self) -> None:
+        for listener in self._listeners:
+            try:
+                listener()
+            except Exception:
+                log.exception("a listener to commits failed; what was committed is on disk")
 
     def _examine(self, connection: Connection) -> None:
         """After a write failed in a way that leaves doubt: is the file sound, and is every acknowledged event there?"""

@@ -23,10 +23,10 @@ from recolabel.store import schema
 from recolabel.store.clock import Clock
 from recolabel.store.database import Database
 from recolabel.store.ids import new_id
-from recolabel.store.job_states import insert_job, leased_job
+from recolabel.store.job_states import draws_all_images, insert_job, leased_job, repeats_a_version
 from recolabel.store.label_counts import recount_image
 from recolabel.store.orphans import leave_behind
-from recolabel.store.projects import newest_version, project_row
+from recolabel.store.projects import project_row, working_version
 from recolabel.store.updates import tell
 
 OPEN_FOR = timedelta(seconds=60)
@@ -121,6 +121,7 @@ class Images:
             if _by_content(connection, row.project_id, new.sha256) is not None:
                 raise ImageRefused("Another image of this project has the same pixels.")
             drop_map(connection, image_id, now)
+            drop_version_maps(connection, image_id, now)
             connection.execute(
                 update(schema.image).where(schema.image.c.image_id == image_id).values(**_pixel_columns(new))
             )
@@ -175,6 +176,7 @@ class Images:
             )
             connection.execute(delete(schema.class_count).where(schema.class_count.c.image_id == image_id))
             drop_map(connection, image_id, now)
+            drop_version_maps(connection, image_id, now)
             _change_image_count(connection, row.project_id, -1)
 
         self._database.write(work)
@@ -355,14 +357,24 @@ def drop_map(connection: Connection, image_id: str, now: datetime, kept: Sequenc
     leave_behind(connection, {row.prediction_sha256, row.confidence_sha256} - set(kept), now)
 
 
-def queue_drawing(connection: Connection, project_id: str, now: datetime) -> None:
-    """Let the newest version draw images that came after it, unless a job that is active will do so anyway."""
-    version = newest_version(connection, project_id)
+def queue_drawing(connection: Connection, project_id: str, now: datetime, *, training_will_draw: bool = True) -> None:
+    """Let the version that the project works with draw images that it has not drawn, unless an active job will.
+
+    A training draws when it has published, but not while a version is pinned.
+
+    Args:
+        training_will_draw: False: do not wait for a training, the images should not stay as they are so long.
+    """
+    version = working_version(connection, project_id)
     if version is None:
         return
+    is_pinned = project_row(connection, project_id).pinned_version is not None
     is_active = (schema.job.c.project_id == project_id) & schema.job.c.state.in_(ACTIVE_STATES)
-    if connection.execute(select(schema.job.c.job_id).where(is_active).limit(1)).first() is not None:
-        return
+    for job in connection.execute(select(schema.job).where(is_active)).all():
+        if draws_all_images(job) and json.loads(job.spec)["model_version"] == version:
+            return
+        if job.kind == JobKind.TRAIN and not repeats_a_version(job) and not is_pinned and training_will_draw:
+            return
     known = connection.execute(
         select(schema.model_version).where(
             schema.model_version.c.project_id == project_id, schema.model_version.c.version == version
@@ -377,6 +389,16 @@ def queue_drawing(connection: Connection, project_id: str, now: datetime) -> Non
         class_uids=json.loads(known.class_uids),
         now=now,
     )
+
+
+def drop_version_maps(connection: Connection, image_id: str, now: datetime) -> None:
+    """Forget what single versions drew of the image; the planes become orphans."""
+    planes = schema.version_map.c
+    rows = connection.execute(
+        select(planes.prediction_sha256, planes.confidence_sha256).where(planes.image_id == image_id)
+    ).all()
+    connection.execute(delete(schema.version_map).where(planes.image_id == image_id))
+    leave_behind(connection, {sha256 for row in rows for sha256 in row}, now)
 
 
 def _by_content(connection: Connection, project_id: str, sha256: str) -> Row[Any] | None:

@@ -84,7 +84,7 @@ def move(connection: Connection, row: Row[Any], to: JobState, at: datetime, *, w
     if to not in ACTIVE_STATES:
         forget_checkpoints(connection, row.job_id, at, keep=0)
     new = connection.execute(select(schema.job).where(schema.job.c.job_id == row.job_id)).one()
-    tell(connection, row.project_id, JobChanged(job=job_of(new)))
+    tell_of_job(connection, new)
     return new
 
 
@@ -119,8 +119,14 @@ def insert_job(
     )
     remember(connection, job_id, 0, now, None, JobState.QUEUED, "created")
     row = job_row(connection, job_id)
-    tell(connection, project_id, JobChanged(job=job_of(row)))
+    tell_of_job(connection, row)
     return row
+
+
+def tell_of_job(connection: Connection, row: Row[Any]) -> None:
+    """Tell the browsers how a job stands; not of one that keeps the fast head fitted, which nobody asked for."""
+    if row.kind != JobKind.REFINE:
+        tell(connection, row.project_id, JobChanged(job=job_of(row)))
 
 
 def cancel_active(
@@ -132,6 +138,26 @@ def cancel_active(
         statement = statement.where(schema.job.c.kind == kind)
     for row in connection.execute(statement).all():
         move(connection, row, JobState.CANCELLED, now, why=why, cancel_requested=1, finished_at=now)
+
+
+def cancel_drawing(
+    connection: Connection, project_id: str, now: datetime, *, why: str, but_by: int | None = None
+) -> None:
+    """End the active jobs that draw all images, but for one by version `but_by`. Single images asked for go on."""
+    active = select(schema.job).where(schema.job.c.project_id == project_id, schema.job.c.state.in_(ACTIVE_STATES))
+    for row in connection.execute(active).all():
+        if draws_all_images(row) and json.loads(row.spec)["model_version"] != but_by:
+            move(connection, row, JobState.CANCELLED, now, why=why, cancel_requested=1, finished_at=now)
+
+
+def draws_all_images(row: Row[Any]) -> bool:
+    """Whether a job draws the project's images one after the other, not a single one that somebody compares on."""
+    return row.kind == JobKind.PREDICT and json.loads(row.spec).get("image_id") is None
+
+
+def repeats_a_version(row: Row[Any]) -> bool:
+    """Whether a job trains what a version was trained on once more, to compare the bits."""
+    return row.kind == JobKind.TRAIN and json.loads(row.spec).get("reproduce_version") is not None
 
 
 def forget_checkpoints(connection: Connection, job_id: str, now: datetime, *, keep: int) -> None:
@@ -160,6 +186,7 @@ def job_of(row: Row[Any]) -> Job:
         progress=Progress.model_validate_json(row.progress),
         cancel_requested=bool(row.cancel_requested),
         model_version=row.model_version,
+        reproduced=None if row.reproduced is None else bool(row.reproduced),
         error=row.error,
         created_at=row.created_at,
         finished_at=row.finished_at,

@@ -25,6 +25,7 @@ from recolabel.contract.jobs import (
     NextImage,
     Progress,
     RenewalReply,
+    Reproduction,
     TrainSpec,
 )
 from recolabel.contract.model_versions import MODEL_FILE
@@ -41,7 +42,7 @@ from recolabel.store.database import Database
 from recolabel.store.images import Images, image_row
 from recolabel.store.job_states import (
     HELD_STATES,
-    cancel_active,
+    cancel_drawing,
     forget_checkpoints,
     insert_job,
     job_of,
@@ -49,12 +50,14 @@ from recolabel.store.job_states import (
     leased_job,
     move,
     remember,
+    repeats_a_version,
+    tell_of_job,
 )
 from recolabel.store.label_counts import labels_by_class
 from recolabel.store.labels import LABEL_KINDS, events_of_image, events_of_project, facts_of
 from recolabel.store.orphans import sweep_orphans
-from recolabel.store.projects import classes_of, newest_version, project_row
-from recolabel.store.updates import forget_old, tell
+from recolabel.store.projects import classes_of, newest_version, project_row, working_version
+from recolabel.store.updates import forget_old
 
 KEPT_CHECKPOINTS = 2
 PRUNE_EVERY = timedelta(minutes=1)
@@ -76,7 +79,8 @@ class Jobs:
     def start_training(self, project_id: str, wish: NewTraining) -> tuple[Job, bool]:
         """Queue a training of the labels of this moment; False: one is active already, and that one is returned.
 
-        Maps that an older version still draws are given up: the new version draws everything anyway.
+        Maps that an older version still draws are given up: the new version draws everything anyway. A pinned version
+        goes on, since the new one will not take its place.
 
         Raises:
             ProjectNotFound: there is no such project.
@@ -99,13 +103,14 @@ class Jobs:
             class_uids = [label_class.class_uid for label_class in active_classes(connection, project_id)]
             if sum(counts.get(class_uid, 0) > 0 for class_uid in class_uids) < 2:
                 raise NothingToTrain
-            cancel_active(connection, project_id, now, why="a training starts", kind=JobKind.PREDICT)
+            if project.pinned_version is None:
+                cancel_drawing(connection, project_id, now, why="a training starts")
             spec = TrainSpec(
                 method=wish.method,
                 use_reco=wish.use_reco,
                 steps=wish.steps,
                 seed=wish.seed,
-                warm_start_version=newest_version(connection, project_id) if wish.warm_start else None,
+                warm_start_version=working_version(connection, project_id) if wish.warm_start else None,
             )
             row = insert_job(
                 connection,
@@ -121,12 +126,12 @@ class Jobs:
         return self._database.write(work)
 
     def list(self, project_id: str, limit: int = 50) -> builtins.list[Job]:
-        """The project's jobs, newest first. Raises ProjectNotFound."""
+        """The project's jobs, newest first, but for those that keep the fast head fitted. Raises ProjectNotFound."""
         with self._database.reading() as connection:
             project_row(connection, project_id)
             rows = connection.execute(
                 select(schema.job)
-                .where(schema.job.c.project_id == project_id)
+                .where(schema.job.c.project_id == project_id, schema.job.c.kind != JobKind.REFINE)
                 .order_by(schema.job.c.number.desc())
                 .limit(limit)
             ).all()
@@ -166,8 +171,8 @@ class Jobs:
     # --- for workers ------------------------------------------------------------------------------------------
 
     def claim(self, claim: Claim, now: datetime) -> Lease | None:
-        """Give the asking worker the oldest queued job of all projects. None: there is none, or the one it was rung
-        for waits no longer.
+        """Give the asking worker the oldest queued job of all projects, of the kinds that it does. None: there is
+        none, or the one it was rung for waits no longer. Does not wait, whatever the claim says.
 
         First come, first served: a training does not overtake the drawing of another project. That of its own project
         it has ended already when it was made.
@@ -180,13 +185,17 @@ class Jobs:
                 f"The server speaks contract {CONTRACT_VERSION}, the worker {claim.contract_version}: "
                 "upgrade the older of the two."
             )
-        statement = select(schema.job.c.job_id).where(schema.job.c.state == JobState.QUEUED)
+        statement = select(schema.job.c.job_id).where(
+            schema.job.c.state == JobState.QUEUED, schema.job.c.kind.in_(claim.kinds)
+        )
         if claim.job_id is not None:  # a bell must not let its job overtake one that waits for longer
             rung_for = select(schema.job.c.number).where(
                 schema.job.c.job_id == claim.job_id, schema.job.c.state == JobState.QUEUED
             )
             statement = statement.where(schema.job.c.number <= rung_for.scalar_subquery())
-        statement = statement.order_by(schema.job.c.number).limit(1)
+        # Somebody waits for a single image at a slider, and it takes a second: it goes before everything else.
+        is_single = func.json_extract(schema.job.c.spec, "$.image_id").is_not(None)
+        statement = statement.order_by(is_single.desc(), schema.job.c.number).limit(1)
         with self._database.reading() as connection:  # idle workers ask all the time and must not cost a write
             if connection.execute(statement).scalar() is None:
                 return None
@@ -230,7 +239,7 @@ class Jobs:
                 connection.execute(update(schema.job).where(schema.job.c.job_id == job_id).values(changes))
                 if progress is not None:
                     row = job_row(connection, job_id)
-                    tell(connection, row.project_id, JobChanged(job=job_of(row)))
+                    tell_of_job(connection, row)
             return RenewalReply(cancel_requested=bool(row.cancel_requested), lease_seconds=self._settings.lease_seconds)
 
         return self._database.write(work)
@@ -247,9 +256,12 @@ class Jobs:
                 .order_by(schema.image.c.position)
             ).all()
             events = events_of_project(connection, job.project_id, job.label_seq)
+            if job.kind == JobKind.TRAIN:  # what came later would change the training between two attempts
+                images = [row for row in images if row.added_at <= job.created_at]
             version = _starting_version(job)
             start = None if version is None else _version_row(connection, job.project_id, version)
             model = None if start is None else _artifact(connection, start.model_version_id, MODEL_FILE)
+            reproduction = _reproduction(connection, job) if repeats_a_version(job) else None
         snapshot = take_snapshot(
             job.project_id,
             job.label_seq,
@@ -261,6 +273,7 @@ class Jobs:
             snapshot=snapshot,
             warm_start_model=model,
             warm_start_class_uids=[] if start is None else json.loads(start.class_uids),
+            reproduction=reproduction,
         )
 
     def label_map(self, job_id: str, fence: int, image_id: str) -> LabelMap:
@@ -307,6 +320,9 @@ class Jobs:
         image = schema.image.c
         with self._database.reading() as connection:
             job = leased_job(connection, job_id, fence)
+            only = json.loads(job.spec).get("image_id")
+            if only is not None:
+                return _single_image(connection, job, only)
             version = _starting_version(job)
             of_project = (image.project_id == job.project_id) & image.removed_at.is_(None)
             not_drawn = of_project & image.map_version.is_distinct_from(version)
@@ -327,7 +343,7 @@ class Jobs:
         return NextImage(image_id=image_id, done=total - missing, total=total)
 
     def finish(self, job_id: str, fence: int) -> Job:
-        """End a predict job well. Saying it twice is harmless.
+        """End a predict or refine job well. Saying it twice is harmless.
 
         Raises:
             LeaseLost, JobEnded, JobNotFound: as with every call of a worker.
@@ -340,7 +356,7 @@ class Jobs:
             if row.state == JobState.SUCCEEDED and row.fence == fence:
                 return job_of(row)
             row = leased_job(connection, job_id, fence)
-            if row.kind != JobKind.PREDICT:
+            if row.kind == JobKind.TRAIN:
                 raise BadArgument("A training ends by publishing its model version, or by failing.")
             # The worker reports a few times a second; the last image falls between two reports.
             progress = Progress.model_validate_json(row.progress)
@@ -350,7 +366,7 @@ class Jobs:
                 row,
                 JobState.SUCCEEDED,
                 now,
-                why="all images are drawn",
+                why="all images are drawn" if row.kind == JobKind.PREDICT else "nobody looks at the project any more",
                 finished_at=now,
                 progress=progress.model_dump_json(),
             )
@@ -371,7 +387,8 @@ class Jobs:
         return self._database.write(work)
 
     def sweep(self, now: datetime) -> builtins.list[str]:
-        """Take jobs back from workers that fell silent; return the queued jobs to ring for, oldest first.
+        """Take jobs back from workers that fell silent; return the queued jobs to ring for, oldest first: those that
+        keep the fast head fitted are waited for at the claim, without a bell.
 
         Also deletes files that no row names any more, now and then.
         """
@@ -392,7 +409,7 @@ class Jobs:
             return list(
                 connection.execute(
                     select(schema.job.c.job_id)
-                    .where(schema.job.c.state == JobState.QUEUED)
+                    .where(schema.job.c.state == JobState.QUEUED, schema.job.c.kind != JobKind.REFINE)
                     .order_by(schema.job.c.number)
                 ).scalars()
             )
@@ -422,16 +439,42 @@ def _cancel(connection: Connection, row: Row[Any], now: datetime, *, why: str) -
     if row.kind == JobKind.TRAIN and row.state in HELD_STATES:
         connection.execute(update(schema.job).where(schema.job.c.job_id == row.job_id).values(cancel_requested=1))
         remember(connection, row.job_id, row.fence, now, JobState(row.state), JobState(row.state), f"asked: {why}")
-        tell(connection, row.project_id, JobChanged(job=job_of(job_row(connection, row.job_id))))
+        tell_of_job(connection, job_row(connection, row.job_id))
     else:
         move(connection, row, JobState.CANCELLED, now, why=why, cancel_requested=1, finished_at=now)
+
+
+def _single_image(connection: Connection, job: Row[Any], image_id: str) -> NextImage:
+    """The one image of a job that draws no other; null when it is drawn, removed or was put in another project."""
+    image, drawn = schema.image.c, schema.version_map.c
+    is_there = connection.execute(
+        select(image.image_id).where(
+            image.image_id == image_id, image.project_id == job.project_id, image.removed_at.is_(None)
+        )
+    ).scalar()
+    is_drawn = connection.execute(
+        select(drawn.map_id).where(drawn.image_id == image_id, drawn.model_version == _starting_version(job))
+    ).scalar()
+    is_over = is_there is None or is_drawn is not None
+    return NextImage(image_id=None if is_over else image_id, done=int(is_over), total=1)
 
 
 def _starting_version(job: Row[Any]) -> int | None:
     """The model version that a job starts from: a training may have one, a predict job has."""
     spec = json.loads(job.spec)
-    version: int | None = spec["model_version"] if job.kind == JobKind.PREDICT else spec["warm_start_version"]
+    version: int | None = spec.get("model_version" if job.kind == JobKind.PREDICT else "warm_start_version")
     return version
+
+
+def _reproduction(connection: Connection, job: Row[Any]) -> Reproduction:
+    row = _version_row(connection, job.project_id, json.loads(job.spec)["reproduce_version"])
+    assert row is not None  # versions stay
+    return Reproduction(
+        version=row.version,
+        steps=json.loads(row.metrics)["steps"],
+        config=json.loads(row.config),
+        images=json.loads(row.images),
+    )
 
 
 def _version_row(connection: Connection, project_id: str, version: int) -> Row[Any] | None:
@@ -456,14 +499,18 @@ def _trains_by_itself(project: Row[Any]) -> bool:
 
 def _label_progress(connection: Connection, project: Row[Any]) -> LabelProgress | None:
     """The project's progress since its last training; None while one is active or when no event came since."""
+    of_project = (schema.job.c.project_id == project.project_id) & (schema.job.c.kind == JobKind.TRAIN)
+    is_training = connection.execute(
+        select(schema.job.c.job_id).where(of_project, schema.job.c.state.in_(ACTIVE_STATES)).limit(1)
+    ).scalar()
     last = connection.execute(
-        select(schema.job.c.state, schema.job.c.label_seq)
-        .where(schema.job.c.project_id == project.project_id, schema.job.c.kind == JobKind.TRAIN)
+        select(schema.job.c.label_seq)
+        .where(of_project, func.json_extract(schema.job.c.spec, "$.reproduce_version").is_(None))
         .order_by(schema.job.c.number.desc())
         .limit(1)
-    ).one_or_none()
-    base = 0 if last is None else last.label_seq
-    if (last is not None and last.state in ACTIVE_STATES) or project.label_seq <= base:
+    ).scalar()
+    base = 0 if last is None else last
+    if is_training is not None or project.label_seq <= base:
         return None
     event = schema.label_event.c
     since = (event.project_id == project.project_id) & (event.seq > base)

@@ -6,19 +6,22 @@ import builtins
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, Row, insert, select, update
 
 from recolabel.blobs import Blobs
-from recolabel.contract.jobs import JobKind, JobState, PredictSpec, TrainSpec
+from recolabel.contract.jobs import JobKind, JobState, TrainedImage, TrainSpec
 from recolabel.contract.model_versions import MODEL_FILE, Metrics, ModelVersion, Publication
-from recolabel.contract.updates import VersionPublished
+from recolabel.contract.projects import Project
+from recolabel.contract.updates import ProjectChanged, VersionPublished
 from recolabel.errors import BlobNotFound, ClassNotFound, LeaseLost, ModelVersionNotFound
 from recolabel.store import schema
 from recolabel.store.clock import Clock
 from recolabel.store.database import Database
 from recolabel.store.ids import new_id
-from recolabel.store.job_states import cancel_active, insert_job, job_row, leased_job, move
-from recolabel.store.projects import classes_of, newest_version, project_row
+from recolabel.store.images import queue_drawing
+from recolabel.store.job_states import cancel_drawing, job_row, leased_job, move, repeats_a_version
+from recolabel.store.projects import classes_of, newest_version, project_of, project_row, working_version
 from recolabel.store.updates import tell
 
 
@@ -32,6 +35,8 @@ class ModelVersions:
 
     def publish(self, job_id: str, fence: int, publication: Publication) -> ModelVersion:
         """End a training with a new version and queue the job that draws its maps, in one transaction.
+
+        While another version is pinned, that one's maps stay.
 
         Saying it twice is harmless. A person's wish to stop does not stand in the way: what the training has so far
         is what that person gets.
@@ -50,9 +55,9 @@ class ModelVersions:
         def work(connection: Connection) -> ModelVersion:
             job = job_row(connection, job_id)
             if job.state == JobState.SUCCEEDED and job.fence == fence and job.model_version is not None:
-                return _version(connection, _row(connection, job.project_id, job.model_version))
+                return _version(connection, version_row(connection, job.project_id, job.model_version))
             job = leased_job(connection, job_id, fence)
-            if job.kind != JobKind.TRAIN:
+            if job.kind != JobKind.TRAIN or repeats_a_version(job):
                 raise LeaseLost("Only a training publishes a model version.")
             known = {label_class.class_uid for label_class in classes_of(connection, job.project_id)}
             if not known.issuperset(publication.class_uids):
@@ -72,6 +77,7 @@ class ModelVersions:
                     config=json.dumps(publication.config),
                     metrics=publication.metrics.model_dump_json(),
                     code_version=publication.code_version,
+                    images=trained_images.dump_json(publication.images).decode(),
                     created_at=now,
                 )
             )
@@ -92,17 +98,39 @@ class ModelVersions:
                 finished_at=now,
             )
             tell(connection, job.project_id, VersionPublished(version=version))
-            cancel_active(connection, job.project_id, now, why="a newer version draws", kind=JobKind.PREDICT)
-            insert_job(
-                connection,
-                project_id=job.project_id,
-                spec=PredictSpec(model_version=version),
-                label_seq=job.label_seq,
-                label_count=job.label_count,
-                class_uids=publication.class_uids,
-                now=now,
-            )
-            return _version(connection, _row(connection, job.project_id, version))
+            if working_version(connection, job.project_id) == version:
+                cancel_drawing(connection, job.project_id, now, why="a newer version draws")
+                queue_drawing(connection, job.project_id, now)
+            return _version(connection, version_row(connection, job.project_id, version))
+
+        return self._database.write(work)
+
+    def pin(self, project_id: str, version: int | None) -> Project:
+        """Work with a version instead of the newest, until told otherwise; None: with the newest again.
+
+        Its maps take the place of those by another version, image by image: a job for that is queued at once.
+
+        Raises:
+            ProjectNotFound, ModelVersionNotFound: nothing was changed.
+        """
+        now = self._clock()
+
+        def work(connection: Connection) -> Project:
+            if project_row(connection, project_id).pinned_version != version:
+                if version is not None:
+                    version_row(connection, project_id, version)
+                before = working_version(connection, project_id)
+                connection.execute(
+                    update(schema.project)
+                    .where(schema.project.c.project_id == project_id)
+                    .values(pinned_version=version)
+                )
+                tell(connection, project_id, ProjectChanged())
+                after = working_version(connection, project_id)
+                if after != before:
+                    cancel_drawing(connection, project_id, now, why=f"version {after} draws", but_by=after)
+                    queue_drawing(connection, project_id, now, training_will_draw=False)
+            return project_of(connection, project_id)
 
         return self._database.write(work)
 
@@ -121,13 +149,13 @@ class ModelVersions:
         """One version. Raises ModelVersionNotFound, ProjectNotFound."""
         with self._database.reading() as connection:
             project_row(connection, project_id)
-            return _version(connection, _row(connection, project_id, version))
+            return _version(connection, version_row(connection, project_id, version))
 
     def artifact(self, project_id: str, version: int, name: str) -> str:
         """The blob of a version's file. Raises BlobNotFound, ModelVersionNotFound, ProjectNotFound."""
         with self._database.reading() as connection:
             project_row(connection, project_id)
-            row = _row(connection, project_id, version)
+            row = version_row(connection, project_id, version)
             sha256 = connection.execute(
                 select(schema.artifact.c.sha256).where(
                     schema.artifact.c.model_version_id == row.model_version_id, schema.artifact.c.name == name
@@ -138,7 +166,11 @@ class ModelVersions:
         return str(sha256)
 
 
-def _row(connection: Connection, project_id: str, version: int) -> Row[Any]:
+trained_images: TypeAdapter[builtins.list[TrainedImage]] = TypeAdapter(builtins.list[TrainedImage])
+
+
+def version_row(connection: Connection, project_id: str, version: int) -> Row[Any]:
+    """The row of a version. Raises ModelVersionNotFound."""
     row = connection.execute(
         select(schema.model_version).where(
             schema.model_version.c.project_id == project_id, schema.model_version.c.version == version

@@ -44,12 +44,15 @@ def _is_old(blobs: Blobs, sha256: str, now: datetime) -> bool:
 
 def _is_named(connection: Connection, sha256: str) -> bool:
     image, image_map, checkpoint, artifact = schema.image.c, schema.image_map.c, schema.checkpoint.c, schema.artifact.c
+    version_map = schema.version_map.c
     return bool(
         connection.execute(
             select(
                 or_(
                     exists().where(image_map.prediction_sha256 == sha256),
                     exists().where(image_map.confidence_sha256 == sha256),
+                    exists().where(version_map.prediction_sha256 == sha256),
+                    exists().where(version_map.confidence_sha256 == sha256),
                     exists().where(checkpoint.sha256 == sha256),
                     exists().where(artifact.sha256 == sha256),
                     exists().where(image.canonical_sha256 == sha256),

@@ -83,6 +83,7 @@ class Projects:
                         image_count=0,
                         label_count=0,
                         label_seq=0,
+                        image_seq=0,
                     )
                 )
             except IntegrityError as error:

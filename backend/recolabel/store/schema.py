@@ -55,6 +55,7 @@ project = Table(
     Column("image_count", Integer, nullable=False),  # derived
     Column("label_count", Integer, nullable=False),  # derived
     Column("label_seq", Integer, nullable=False),  # derived
+    Column("image_seq", Integer, nullable=False),  # counts images that came, went or got other pixels
     Column("pinned_version", Integer),
     Index("one_project_name", "name_key", unique=True, sqlite_where=text("deleted_at IS NULL")),
 )
@@ -95,7 +96,8 @@ image = Table(
     Column("label_count", Integer, nullable=False),  # derived
     Column("last_seq", Integer, nullable=False),  # derived
     Column("uncertainty", Float),  # derived from the newest map
-    Column("map_version", Integer),  # derived: model version of the newest map
+    Column("map_version", Integer),  # derived: model version that drew the newest map, null for other maps
+    Column("image_seq", Integer, nullable=False),  # the project's, when this image came, went or got other pixels
     UniqueConstraint("project_id", "position", name="one_image_position"),
     Index("one_image_content", "project_id", "sha256", unique=True, sqlite_where=text("removed_at IS NULL")),
     Index("image_by_uncertainty", "project_id", "uncertainty"),
@@ -153,6 +155,7 @@ job = Table(
     Column("checkpoint_sha256", String(64)),
     Column("cancel_requested", Integer, nullable=False),
     Column("model_version", Integer),
+    Column("reproduced", Integer),  # of a repeated training: 1 = the same bits, 0 = others
     Column("error", Text),
     Column("created_at", UtcTime, nullable=False),
     Column("finished_at", UtcTime),
@@ -214,6 +217,7 @@ model_version = Table(
     Column("config", Text, nullable=False),
     Column("metrics", Text, nullable=False),
     Column("code_version", Text, nullable=False),
+    Column("images", Text, nullable=False),  # list of TrainedImage as JSON
     Column("created_at", UtcTime, nullable=False),
     UniqueConstraint("project_id", "version", name="one_version_number"),
 )
@@ -249,6 +253,30 @@ image_map = Table(
     Column("created_at", UtcTime, nullable=False),
     Index("image_map_by_prediction", "prediction_sha256"),
     Index("image_map_by_confidence", "confidence_sha256"),
+)
+
+version_map = Table(  # an image as some version sees it, drawn on request to compare versions
+    "version_map",
+    metadata,
+    Column("map_id", String(36), primary_key=True),
+    Column("project_id", String(36), ForeignKey("project.project_id"), nullable=False),
+    Column("image_id", String(36), ForeignKey("image.image_id"), nullable=False),
+    Column("model_version", Integer, nullable=False),
+    Column("job_id", String(36), ForeignKey("job.job_id"), nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("label_seq", Integer, nullable=False),
+    Column("label_count", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("class_uids", Text, nullable=False),
+    Column("prediction_sha256", String(64), nullable=False),
+    Column("confidence_sha256", String(64), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("used_at", UtcTime, nullable=False),
+    UniqueConstraint("image_id", "model_version", name="one_map_of_version"),
+    Index("version_map_by_project", "project_id", "used_at"),
+    Index("version_map_by_prediction", "prediction_sha256"),
+    Index("version_map_by_confidence", "confidence_sha256"),
 )
 
 orphan = Table(  # blobs that lost their row: deleted by the sweep once nothing can be about to name them again

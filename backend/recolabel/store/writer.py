@@ -40,6 +40,7 @@ class Writer:
         connect: opens the writing connection, whose transactions begin as IMMEDIATE.
         examine: looks whether a connection that was reopened after a failure may be trusted; raises otherwise.
         folder: where the database lies, to tell a full disk from a broken one.
+        committed: called in the writer's thread after each commit; it must neither wait nor raise.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class Writer:
         examine: Callable[[Connection], None],
         folder: Path,
         queue_items: int = QUEUE_ITEMS,
+        committed: Callable[[], None] = lambda: None,
     ) -> None:
         self._connect = connect
         self._examine = examine
         self._folder = folder
+        self._committed = committed
         self._waiting: queue.Queue[tuple[Work, Future[Any]] | None] = queue.Queue(queue_items)
         self._connection: Connection | None = connect()
         self._closed = False
@@ -115,6 +118,7 @@ class Writer:
                 for promise in group:
                     promise.set_exception(told)
                 continue
+            self._committed()
             for promise, result, failure in outcomes:
                 if failure is None:
                     promise.set_result(result)

@@ -11,7 +11,9 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """Add them. Maps of before were drawn by a version, or are early looks where they name none."""
+    op.add_column("project", sa.Column("image_seq", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("project", sa.Column("pinned_version", sa.Integer(), nullable=True))
+    op.add_column("image", sa.Column("image_seq", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("image_map", sa.Column("drawn_by", sa.Text(), nullable=False, server_default="version"))
     op.add_column("image_map", sa.Column("label_count", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("image_map", sa.Column("timings_ms", sa.Text(), nullable=False, server_default="{}"))
@@ -24,3 +26,27 @@ def upgrade() -> None:
         unique=True,
         sqlite_where=sa.text("kind = 'refine' AND state IN ('queued', 'leased', 'running')"),
     )
+    op.add_column("job", sa.Column("reproduced", sa.Integer(), nullable=True))
+    op.add_column("model_version", sa.Column("images", sa.Text(), nullable=False, server_default="[]"))
+    op.create_table(
+        "version_map",
+        sa.Column("map_id", sa.String(36), primary_key=True),
+        sa.Column("project_id", sa.String(36), sa.ForeignKey("project.project_id"), nullable=False),
+        sa.Column("image_id", sa.String(36), sa.ForeignKey("image.image_id"), nullable=False),
+        sa.Column("model_version", sa.Integer(), nullable=False),
+        sa.Column("job_id", sa.String(36), sa.ForeignKey("job.job_id"), nullable=False),
+        sa.Column("step", sa.Integer(), nullable=False),
+        sa.Column("label_seq", sa.Integer(), nullable=False),
+        sa.Column("label_count", sa.Integer(), nullable=False),
+        sa.Column("width", sa.Integer(), nullable=False),
+        sa.Column("height", sa.Integer(), nullable=False),
+        sa.Column("class_uids", sa.Text(), nullable=False),
+        sa.Column("prediction_sha256", sa.String(64), nullable=False),
+        sa.Column("confidence_sha256", sa.String(64), nullable=False),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("used_at", sa.DateTime(), nullable=False),
+        sa.UniqueConstraint("image_id", "model_version", name="one_map_of_version"),
+    )
+    op.create_index("version_map_by_project", "version_map", ["project_id", "used_at"])
+    op.create_index("version_map_by_prediction", "version_map", ["prediction_sha256"])
+    op.create_index("version_map_by_confidence", "version_map", ["confidence_sha256"])
