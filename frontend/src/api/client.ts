@@ -63,8 +63,8 @@ async function tell<T>(method: string, path: string, body?: unknown): Promise<T>
   return (response.status === 204 ? undefined : await response.json()) as T
 }
 
-async function bytes(path: string, signal?: AbortSignal): Promise<Uint8Array> {
-  const response = await send('GET', address(path), signal ? { signal } : {})
+async function bytes(path: string, init: RequestInit): Promise<Uint8Array> {
+  const response = await send('GET', address(path), init)
   return new Uint8Array(await response.arrayBuffer())
 }
 
@@ -112,8 +112,13 @@ export const images = {
 
 export const maps = {
   of: (imageId: Id, signal?: AbortSignal) => ask<ImageMap[]>(`/images/${imageId}/maps`, {}, signal),
-  plane: (imageId: Id, mapId: Id, plane: 'prediction' | 'confidence', signal?: AbortSignal) =>
-    bytes(`/images/${imageId}/maps/${mapId}/${plane}`, signal),
+  plane: (
+    imageId: Id,
+    mapId: Id,
+    plane: 'prediction' | 'confidence',
+    signal: AbortSignal,
+    priority: RequestPriority = 'auto',
+  ) => bytes(`/images/${imageId}/maps/${mapId}/${plane}`, { signal, priority }),
 }
 
 export const labels = {

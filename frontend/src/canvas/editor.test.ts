@@ -147,15 +147,30 @@ describe('the editor', () => {
   })
 
   it('says after a frame where the image lies and which map is drawn', async () => {
-    editor.setPrediction({ mapId: 'm1', bytes: new Uint8Array(4), width: 2, height: 2, palette: ['#ff0000'] })
+    editor.setPrediction({
+      mapId: 'm1',
+      labelSeq: 7,
+      bytes: new Uint8Array(4),
+      width: 2,
+      height: 2,
+      palette: ['#ff0000'],
+    })
 
     await vi.waitFor(() => expect(element.dataset).toMatchObject({ scale: '2', originX: '16', mapId: 'm1' }))
+    expect(element.dataset).toMatchObject({ paintedMapId: 'm1', paintedLabelSeq: '7' })
     editor.peek(true)
     await vi.waitFor(() => expect(element.dataset['mapId']).toBeUndefined())
   })
 
   it('drops the overlay with its picture, but not when the same picture gets better pixels', async () => {
-    editor.setPrediction({ mapId: 'm1', bytes: new Uint8Array(4), width: 2, height: 2, palette: ['#ff0000'] })
+    editor.setPrediction({
+      mapId: 'm1',
+      labelSeq: 7,
+      bytes: new Uint8Array(4),
+      width: 2,
+      height: 2,
+      palette: ['#ff0000'],
+    })
     editor.centreOn({ x: 20, y: 20 }, 8)
     editor.setImage(null, 400, 300, { keepView: true })
     await vi.waitFor(() => expect(element.dataset).toMatchObject({ scale: '8', mapId: 'm1' }))

@@ -55,6 +55,8 @@ export interface EditorCallbacks {
   brushSizeWanted?(steps: number): void
   /** Alt+wheel: the overlay should become stronger (+) or weaker (-) by that many steps. */
   opacityWanted?(steps: number): void
+  /** A prediction of another map than before was drawn. */
+  predictionPainted?(mapId: string, labelSeq: number): void
 }
 
 const ZOOM_PER_NOTCH = 1.25
@@ -64,8 +66,9 @@ const ZOOM_PER_PINCH_NOTCH = 2.5
  * The picture that people label on: layers, tools and viewport in one element. Knows no class, event or server.
  *
  * After each frame the element says in `data-scale`, `data-origin-x`, `data-origin-y` where the image lies (CSS pixels
- * from the element's corner: screen = image * scale + origin) and in `data-map-id` which map the drawn prediction is
- * from; that attribute is absent while no prediction is drawn.
+ * from the element's corner: screen = image * scale + origin) and in `data-painted-map-id` (or, shorter, `data-map-id`)
+ * and `data-painted-label-seq` which map the drawn prediction is from and what it knows; these are absent while no
+ * prediction is drawn.
  */
 export class Editor {
   private readonly imageLayer = new ImageLayer()
@@ -363,9 +366,18 @@ export class Editor {
     dataset['scale'] = String(this.viewport.scale)
     dataset['originX'] = String(this.viewport.originX)
     dataset['originY'] = String(this.viewport.originY)
-    const mapId = this.prediction.visible ? this.prediction.mapId : null
-    if (mapId === null) delete dataset['mapId']
-    else dataset['mapId'] = mapId
+    const shown = this.prediction.visible ? this.prediction.shown : null
+    if (shown === null) {
+      delete dataset['mapId']
+      delete dataset['paintedMapId']
+      delete dataset['paintedLabelSeq']
+      return
+    }
+    const isNew = dataset['paintedMapId'] !== shown.mapId
+    dataset['mapId'] = shown.mapId
+    dataset['paintedMapId'] = shown.mapId
+    dataset['paintedLabelSeq'] = String(shown.labelSeq)
+    if (isNew) this.callbacks.predictionPainted?.(shown.mapId, shown.labelSeq)
   }
 }
 

@@ -19,6 +19,7 @@ import { learnWhoIAm, me } from './login'
 import { notify, report } from './notices'
 import { classes, nameOfClass, whenHinted } from './project'
 import { clientId, keep, makeEvent, pendingOf, whenJudged } from './sync'
+import { mark } from './timing'
 
 /** The image on the stage. While another one is on its way the one before stays, and can be labelled. */
 export const image = signal<ImageInfo | null>(null)
@@ -240,6 +241,7 @@ function say(statement: Statement): void {
   const open = image.value
   if (open === null) return
   const event = makeEvent(statement, open)
+  if (event.kind === 'click') mark('click', { eventId: event.event_id })
   pending.value = [...pending.value, event]
   keep(event).catch(report)
 }

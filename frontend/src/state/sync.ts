@@ -8,6 +8,7 @@ import { type Outbox, openOutbox, type RefusedEvent } from '../labels/outbox'
 import { browserWorld, Sender, type SendingState } from '../labels/sender'
 import { needsLogin } from './login'
 import { report } from './notices'
+import { mark } from './timing'
 
 /** Names this browser tab in every event and in the echo of its own updates. */
 export const clientId: Id = newId()
@@ -156,6 +157,7 @@ function setState(state: SendingState): void {
 
 function settle(events: readonly LabelEvent[], answer: LabelAcks): void {
   if (answer.label_seq > 0) newestSeq.value = Math.max(newestSeq.value, answer.label_seq)
+  for (const ack of answer.acks) if (ack.seq != null) mark('acked', { eventId: ack.event_id, seq: ack.seq })
   for (const listener of judgedListeners) listener(events, answer.acks)
   if (line !== null) tellOtherTabs(line.projectId, 'judged')
   void recount()

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact'
 import { heatColour } from '../canvas/layers/uncertainty'
-import { isStale, overlay, overlaySource } from '../state/maps'
+import { isLate, isStale, overlay, overlaySource, whatIsMissing } from '../state/maps'
 import { prefer, preferences } from '../state/preferences'
 import { percent } from './format'
 
@@ -22,15 +22,21 @@ export function OverlayPanel() {
           {overlaySource.value ?? <span class="faint">no prediction for this image yet</span>}
         </span>
         {isStale.value && (
-          <span
-            class="badge warn"
-            title="Drawn before your newest labels; the next training uses them. Shift+T, then T trains again now."
-            data-testid="stale"
-          >
+          <span class="badge warn late" title="Drawn before your newest labels." data-testid="stale">
             stale
           </span>
         )}
       </div>
+      {whatIsMissing.value !== null && (
+        <p class="hint small" role="status" data-testid="missing">
+          {whatIsMissing.value}
+        </p>
+      )}
+      {isLate.value && (
+        <p class="hint small" role="status" data-testid="fast-head-late">
+          The fast head has not answered your newest labels yet. They are saved; this overlay stays until it does.
+        </p>
+      )}
       <Toggle
         label="Prediction"
         keyName="P"

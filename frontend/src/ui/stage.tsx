@@ -22,6 +22,7 @@ import { overlay } from '../state/maps'
 import { preferences } from '../state/preferences'
 import { classesByUid, colourOfClass } from '../state/project'
 import { leaveUnlessAsked, question } from '../state/questions'
+import { mark } from '../state/timing'
 import {
   changeOpacity,
   editor,
@@ -99,6 +100,7 @@ function mount(element: HTMLElement): () => void {
     },
     brushSizeWanted: resizeBrush,
     opacityWanted: changeOpacity,
+    predictionPainted: (mapId, labelSeq) => mark('painted', { mapId, labelSeq }),
   })
   editor.value = mounted
   // Plain effects run at once; those of components wait for the next frame, and a quick hand would use the old tool.
@@ -155,7 +157,7 @@ function feeds(mounted: Editor, element: HTMLElement): (() => void)[] {
       const { map, prediction, confidence } = shown
       const size = { width: map.width, height: map.height }
       const palette = map.class_uids.map((classUid) => known.get(classUid)?.colour ?? VOID_COLOUR)
-      mounted.setPrediction({ ...size, bytes: prediction, palette, mapId: map.map_id })
+      mounted.setPrediction({ ...size, bytes: prediction, palette, mapId: map.map_id, labelSeq: map.label_seq })
       mounted.setUncertainty({ ...size, bytes: confidence })
     },
     () => {

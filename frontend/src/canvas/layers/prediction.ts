@@ -6,6 +6,8 @@ import { type Colours, type Plane, PlanePicture, packColour, rgbOf } from './pla
 export interface PredictionPlane extends Plane {
   /** Which map it is; the stage says in `data-map-id` which one is drawn. */
   readonly mapId: string
+  /** The newest label that the map knows; the stage says it beside the map. */
+  readonly labelSeq: number
   /** Class index -> "#rrggbb". */
   readonly palette: readonly string[]
 }
@@ -31,8 +33,9 @@ export class PredictionLayer implements Layer {
   private plane: PredictionPlane | null = null
   private visibleClasses: ReadonlySet<number> | null = null
 
-  get mapId(): string | null {
-    return this.plane?.mapId ?? null
+  /** The map that is shown, and what it knows; null without one. */
+  get shown(): { mapId: string; labelSeq: number } | null {
+    return this.plane
   }
 
   setImageSize(image: Size): void {
