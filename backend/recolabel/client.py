@@ -34,9 +34,10 @@ from recolabel.contract.jobs import (
     Progress,
     Renewal,
     RenewalReply,
+    ReproductionReport,
 )
 from recolabel.contract.labels import ImageLabels, LabelAcks, LabelBatch, LabelEvent, StoredEvent
-from recolabel.contract.model_versions import ModelVersion, Publication
+from recolabel.contract.model_versions import ModelVersion, Publication, ReproductionStart, VersionMapReply
 from recolabel.contract.projects import (
     ClassPatch,
     LabelClass,
@@ -44,6 +45,7 @@ from recolabel.contract.projects import (
     NewProject,
     Project,
     ProjectPatch,
+    VersionPin,
 )
 from recolabel.contract.questions import QuestionPage
 from recolabel.contract.updates import Update
@@ -265,6 +267,28 @@ class Client:
         """One trained network."""
         return self._get(f"/projects/{project_id}/model-versions/{version}", ModelVersion)
 
+    def pin_version(self, project_id: str, version: int | None) -> Project:
+        """Work with a version instead of the newest; None: with the newest again."""
+        return self._send("PUT", f"/projects/{project_id}/pinned-version", VersionPin(version=version), Project)
+
+    def reproduce(self, project_id: str, version: int) -> ReproductionStart:
+        """Run the training of a version once more; the job's `reproduced` says in the end whether the bits agree."""
+        answer = self._request("POST", f"/projects/{project_id}/model-versions/{version}/reproductions")
+        return self._read(ReproductionStart, answer.content)
+
+    def version_maps(self, image_id: str) -> list[ImageMap]:
+        """What single versions drew of an image on request, newest version first."""
+        return self._get_list(f"/images/{image_id}/version-maps", ImageMap)
+
+    def ask_for_version_map(self, image_id: str, version: int) -> VersionMapReply:
+        """The image as a version sees it, or the job that draws it."""
+        answer = self._request("POST", f"/images/{image_id}/version-maps/{version}")
+        return self._read(VersionMapReply, answer.content)
+
+    def version_map_prediction(self, image_id: str, version: int) -> bytes:
+        """height * width class indices, row by row."""
+        return self._get_bytes(f"/images/{image_id}/version-maps/{version}/prediction")
+
     def artifact(self, project_id: str, version: int, name: str, target: Path) -> int:
         """Write a file of a model version to `target`; gives its size in bytes."""
         return self._download(f"/projects/{project_id}/model-versions/{version}/artifacts/{name}", target)
@@ -349,6 +373,10 @@ class Client:
     def finish(self, job_id: str, fence: int) -> Job:
         """End a predict job."""
         return self._read(Job, self._request("POST", f"/leases/{job_id}/finish", fence=fence).content)
+
+    def reproduced(self, job_id: str, fence: int, report: ReproductionReport) -> Job:
+        """End a training that repeats a version, with the sum of what it gave."""
+        return self._send("POST", f"/leases/{job_id}/reproduced", report, Job, fence)
 
     def fail(self, job_id: str, fence: int, failure: Failure) -> Job:
         """Give a job back undone; with `retry` it is queued again while attempts are left."""

@@ -198,6 +198,12 @@ class NothingToTrain(RecolabelError):
     advice = "Click at least one pixel of two classes, then train again."
 
 
+class TrainingActive(RecolabelError):
+    """A training of this project is active."""
+
+    advice = "Nothing was changed. Wait until it has ended, or stop it, then repeat."
+
+
 class TooManyClasses(RecolabelError):
     """A project can have at most 250 classes."""
 

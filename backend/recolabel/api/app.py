@@ -24,6 +24,7 @@ from recolabel.api import (
     ui,
     updates,
     users,
+    version_maps,
 )
 from recolabel.api.deps import Parts, prepare_run_folder
 from recolabel.api.feed import Feed
@@ -106,6 +107,7 @@ def _api_v1() -> APIRouter:
         questions,
         jobs,
         model_versions,
+        version_maps,
         exports,
         users,
         updates,

@@ -61,5 +61,7 @@ EXAMPLES: dict[str, Any] = {
         "code_version": "0.1.0",
         "artifacts": {"model.safetensors": _SHA256, "config.json": _SHA256},
     },
+    "VersionPin": {"version": 3},
+    "ReproductionReport": {"sha256": _SHA256},
     "Failure": {"error": "The graphics memory does not suffice for pictures of this size.", "retry": False},
 }

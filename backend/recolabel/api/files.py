@@ -47,14 +47,17 @@ def blob_answer(
     return FileResponse(path, headers=headers, media_type=media_type)
 
 
-def plane_answer(request: Request, blobs: Blobs, sha256: str) -> Response:
+def plane_answer(request: Request, blobs: Blobs, sha256: str, *, keep: bool = True) -> Response:
     """A raw plane of a map, packed on the way. A map never changes, so it may be kept forever.
+
+    Args:
+        keep: False: the address does not name the map, so what is behind it may change.
 
     Raises:
         BlobNotFound: it is not on disk.
     """
-    content = blobs.read(sha256)
-    headers = _INERT | {"Cache-Control": FOREVER, "Vary": "Accept-Encoding"}
+    content = blobs.read_whole(sha256)
+    headers = _INERT | {"Cache-Control": FOREVER if keep else ASK_AGAIN, "Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
         content = gzip.compress(content, compresslevel=1, mtime=0)
         headers["Content-Encoding"] = "gzip"

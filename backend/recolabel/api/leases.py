@@ -26,6 +26,7 @@ from recolabel.contract.jobs import (
     OpenImage,
     Renewal,
     RenewalReply,
+    ReproductionReport,
 )
 from recolabel.contract.model_versions import ModelVersion, Publication
 from recolabel.formats.indexed_png import write_png
@@ -100,7 +101,12 @@ def next_image(job_id: JobId, fence: Fence, store: StoreDep) -> NextImage:
 
 @router.post("/{job_id}/maps", status_code=201)
 def add_map(job_id: JobId, fence: Fence, upload: MapUpload, store: StoreDep) -> ImageMap:
-    """Publish a prediction for one image. Its planes are uploaded as blobs before."""
+    """Publish a prediction for one image. Its planes are uploaded as blobs before.
+
+    What a job for a single image draws is kept beside the image's newest map, to compare versions.
+    """
+    if store.version_maps.is_drawn_by(job_id):
+        return store.version_maps.add(job_id, fence, upload)
     return store.images.add_map(job_id, fence, upload)
 
 
@@ -108,6 +114,12 @@ def add_map(job_id: JobId, fence: Fence, upload: MapUpload, store: StoreDep) -> 
 def publish(job_id: JobId, fence: Fence, publication: Publication, store: StoreDep) -> ModelVersion:
     """Hand in a trained network: a new model version, and the end of the job. Its files are uploaded before."""
     return store.model_versions.publish(job_id, fence, publication)
+
+
+@router.post("/{job_id}/reproduced")
+def reproduced(job_id: JobId, fence: Fence, report: ReproductionReport, store: StoreDep) -> Job:
+    """End a training that repeats a version, with the sum of what it gave."""
+    return store.reproductions.finish(job_id, fence, report)
 
 
 @router.post("/{job_id}/finish")

@@ -41,6 +41,7 @@ STATUS: dict[type[RecolabelError], int] = {
     errors.ClassNameTaken: 409,
     errors.ProjectNameTaken: 409,
     errors.NothingToTrain: 409,
+    errors.TrainingActive: 409,
     errors.TooManyClasses: 409,
     errors.NothingToExport: 409,
     errors.LeaseLost: 409,

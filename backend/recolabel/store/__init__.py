@@ -21,7 +21,9 @@ from recolabel.store.model_versions import ModelVersions
 from recolabel.store.projects import Projects
 from recolabel.store.questions import Questions
 from recolabel.store.refining import Refining
+from recolabel.store.reproductions import Reproductions
 from recolabel.store.updates import Updates
+from recolabel.store.version_maps import VersionMaps
 
 __all__ = ["BlobRef", "ImageFiles", "NewImage", "Store", "open_store"]
 
@@ -39,6 +41,8 @@ class Store:
         self.refining = Refining(database, self.blobs, self.images, clock)
         self.jobs = Jobs(database, self.blobs, self.images, settings, clock)
         self.model_versions = ModelVersions(database, self.blobs, clock)
+        self.version_maps = VersionMaps(database, self.blobs, clock)
+        self.reproductions = Reproductions(database, clock)
         self.updates = Updates(database)
 
     def on_commit(self, listener: Callable[[], None]) -> Callable[[], None]:
