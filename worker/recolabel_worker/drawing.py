@@ -12,8 +12,9 @@ from recolabel.contract import questions
 from recolabel.contract.labels import Pixel, SnapshotImage
 from recolabel_worker.job import Job, JobImpossible
 from recolabel_worker.outputs import add_map
-from recolabel_worker.reco import Candidate, DeepLabV3Plus, confidence_map, predict, propose_candidates, to_byte
+from recolabel_worker.reco import Candidate, DeepLabV3Plus, predict, propose_candidates, to_byte
 from recolabel_worker.reco.config import UNLABELLED
+from recolabel_worker.reco.uncertainty import TopTwo, top_two
 
 _CANDIDATES = 256
 """Candidates of an image at most, shared by the classes."""
@@ -48,13 +49,14 @@ def draw(
     probabilities = predict(network, pixels, device)
     if not bool(probabilities.isfinite().all()):
         raise JobImpossible("The network's prediction is not finite; nothing was drawn. Train again.")
+    top = top_two(probabilities)
     return (
         add_map(
             job,
             image,
-            prediction=label_map_of(probabilities),
-            confidence=to_byte(confidence_map(probabilities)).numpy(),
-            candidates=_candidates(probabilities, label_map),
+            prediction=top.guess.numpy(),
+            confidence=to_byte(top.confidence).numpy(),
+            candidates=candidates_of(probabilities, top, None if label_map is None else label_map != UNLABELLED),
             class_uids=class_uids,
             step=step,
         )
@@ -64,18 +66,28 @@ def draw(
 
 def label_map_of(probabilities: torch.Tensor) -> npt.NDArray[np.uint8]:
     """(C, H, W) -> (H, W) index of the most probable class."""
-    prediction: npt.NDArray[np.uint8] = probabilities.argmax(0).to(torch.uint8).numpy()
+    prediction: npt.NDArray[np.uint8] = top_two(probabilities).guess.numpy()
     return prediction
 
 
-def _candidates(probabilities: torch.Tensor, label_map: npt.NDArray[np.uint8] | None) -> list[questions.Candidate]:
+def candidates_of(
+    probabilities: torch.Tensor, top: TopTwo, labelled: npt.NDArray[np.bool_] | None
+) -> list[questions.Candidate]:
+    """Pixels worth a question, hardest first, at most 256.
+
+    Args:
+        probabilities: (C, H, W).
+        top: `top_two` of them.
+        labelled: (H, W) bool, pixels that are not to be asked about again.
+    """
     classes, height, width = probabilities.shape
     proposed = propose_candidates(
         probabilities,
         max(1, min(_CANDIDATES_OF_CLASS, _CANDIDATES // classes)),
         max(_LEAST_SPACING_PX, min(height, width) // _SPACING_SHARE),
-        None if label_map is None else label_map != UNLABELLED,
+        labelled,
         generator=torch.Generator().manual_seed(0),
+        top=top,
     )
     return [_for_the_wire(candidate) for candidate in proposed]
 
@@ -87,4 +99,5 @@ def _for_the_wire(candidate: Candidate) -> questions.Candidate:
         second_guess=None if candidate.second_guess == candidate.guess else candidate.second_guess,
         confidence=min(1.0, max(0.0, candidate.confidence)),
         margin=min(1.0, max(0.0, candidate.margin)),
+        entropy=candidate.entropy,
     )

@@ -134,7 +134,8 @@ class FastHeadFitter:
     themselves take megabytes. A fit starts from the last one's solution, and goes on until it is within a millionth of
     a nat of the minimum, so that where it started hardly shows: single probabilities differed by up to 0.003 from those
     of a fit that began anew, the class at up to 0.04 % of the pixels. The temperature is found from the prior each
-    time, and images enter in the order of their keys, so beyond that the order in which labels came does not show.
+    time, unless `keep_temperature` says otherwise, and images enter in the order of their keys, so beyond that the
+    order in which labels came does not show.
     """
 
     def __init__(self, network: DeepLabV3Plus, cfg: FastHeadConfig) -> None:
@@ -150,6 +151,7 @@ class FastHeadFitter:
         self._moments: dict[str, tuple[Tensor, Tensor]] = {}
         self._rows: dict[str, _Rows] = {}
         self._last: _Solution | None = None  # for features as they are, not standardised
+        self._temperature, self._labels_then = 1.0, 0  # the last one that was found, and by how many labels
 
     def __len__(self) -> int:
         """Labelled cells that the next fit looks at."""
@@ -178,11 +180,16 @@ class FastHeadFitter:
         self._rows.pop(key, None)
 
     @torch.no_grad()
-    def fit(self) -> FastHead:
+    def fit(self, *, keep_temperature: bool = False) -> FastHead:
         """Fit the head on all labels there are.
+
+        Args:
+            keep_temperature: divide by the last temperature as long as there are not a tenth more labels or less than
+                when it was found. Finding it is a second fit, from the prior, and takes longer than the first.
 
         Raises:
             InvalidArgument: no pixel carries a class label.
+            ArithmeticError: the solution is not finite; the next fit begins at the prior.
         """
         if not self._rows:
             raise InvalidArgument("images", "carry no class label; click at least one pixel of a class first.")
@@ -196,12 +203,18 @@ class FastHeadFitter:
         classes = torch.cat([part.classes for part in parts])
         start = self._prior if self._last is None else self._last.for_standardised(mean, deviation)
         found = _fit(rows, offsets, classes, self._prior, start, self._cfg)
+        self._last = None
+        if not bool(found.weight.isfinite().all() and found.bias.isfinite().all()):
+            raise ArithmeticError("The fast head's weights are not finite.")
         self._last = found.for_raw(mean, deviation)
         # Over a trained decoder the temperature would have to divide the decoder's share too, which is not the head's.
         if self._cfg.calibrate and not self._has_correction:
-            left_out = _left_out([part.squares for part in parts])
-            temperature = _temperature(rows, offsets, classes, left_out, self._prior, self._cfg)
-            found = _Solution(found.weight / temperature, found.bias / temperature)
+            count = len(classes)
+            if not keep_temperature or abs(count - self._labels_then) > _MOVED * self._labels_then:
+                left_out = _left_out([part.squares for part in parts])
+                self._temperature = _temperature(rows, offsets, classes, left_out, self._prior, self._cfg)
+                self._labels_then = count
+            found = _Solution(found.weight / self._temperature, found.bias / self._temperature)
         return FastHead(found.weight, found.bias, mean, deviation)
 
 
@@ -425,6 +438,7 @@ def _two_loops(products: npt.NDArray[np.float64], known: Sequence[int]) -> npt.N
 
 _LEAST_LABELS = 200  # below, a temperature would be a guess: at 100 labels it made calibration worse
 _LEFT_OUT = 4  # one in so many
+_MOVED = 0.1  # share by which the labels change before a kept temperature is found anew
 _TEMPERATURES = torch.linspace(math.log(0.25), math.log(4.0), 81).exp()
 
 
