@@ -5,7 +5,7 @@ The same log, position and class list give the same snapshot, whatever happened 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,9 +25,23 @@ class ImageFacts:
     height: int
 
 
-def image_label_map(image: ImageFacts, events: Iterable[StoredEvent], class_uids: Sequence[str]) -> LabelMap:
-    """Return the label map (height, width) of one image: class index, 254 void, 255 unlabelled."""
-    return label_map(fold(events, image.sha256), class_uids, height=image.height, width=image.width)
+def image_label_map(
+    image: ImageFacts,
+    events: Iterable[StoredEvent],
+    class_uids: Sequence[str],
+    *,
+    without: Set[str] = frozenset(),
+) -> LabelMap:
+    """Return the label map (height, width) of one image: class index, 254 void, 255 unlabelled.
+
+    Args:
+        without: event_ids of labels that are left out, as if nobody had made them: the held-out clicks, wherever the
+            map is for a training. People and exports see all.
+    """
+    labels = fold(events, image.sha256)
+    if without:
+        labels = [label for label in labels if label.event.event_id not in without]
+    return label_map(labels, class_uids, height=image.height, width=image.width)
 
 
 def take_snapshot(
@@ -36,6 +50,8 @@ def take_snapshot(
     images: Iterable[ImageFacts],
     events_by_image: Mapping[str, Sequence[StoredEvent]],
     class_names: Mapping[str, str],
+    *,
+    without: Set[str] = frozenset(),
 ) -> LabelSnapshot:
     """Describe all labels that hold at one position of the log.
 
@@ -43,6 +59,7 @@ def take_snapshot(
         images: every image of the project, labelled or not.
         events_by_image: the log up to `label_seq`.
         class_names: class_uid -> name, in order of class index.
+        without: event_ids of labels that are left out, as in `image_label_map`.
     """
     class_uids = list(class_names)
     described = []
@@ -50,7 +67,8 @@ def take_snapshot(
         events = events_by_image.get(image.image_id, ())
         labelled = 0
         if events:
-            labelled = int(np.count_nonzero(image_label_map(image, events, class_uids) != UNLABELLED_INDEX))
+            seen = image_label_map(image, events, class_uids, without=without)
+            labelled = int(np.count_nonzero(seen != UNLABELLED_INDEX))
         described.append(
             SnapshotImage(
                 image_id=image.image_id,

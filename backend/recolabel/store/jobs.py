@@ -39,6 +39,7 @@ from recolabel.snapshots import image_label_map, take_snapshot
 from recolabel.store import schema
 from recolabel.store.clock import Clock
 from recolabel.store.database import Database
+from recolabel.store.held_out import held_out_of_image, held_out_of_project
 from recolabel.store.images import Images, image_row
 from recolabel.store.job_states import (
     HELD_STATES,
@@ -256,6 +257,7 @@ class Jobs:
                 .order_by(schema.image.c.position)
             ).all()
             events = events_of_project(connection, job.project_id, job.label_seq)
+            held_out = held_out_of_project(connection, job.project_id)
             if job.kind == JobKind.TRAIN:  # what came later would change the training between two attempts
                 images = [row for row in images if row.added_at <= job.created_at]
             version = _starting_version(job)
@@ -268,6 +270,7 @@ class Jobs:
             [facts_of(row) for row in images],
             events,
             {class_uid: names[class_uid] for class_uid in class_uids},
+            without=held_out,
         )
         return JobInputs(
             snapshot=snapshot,
@@ -278,7 +281,7 @@ class Jobs:
 
     def label_map(self, job_id: str, fence: int, image_id: str) -> LabelMap:
         """An image's labels at the job's position, (height, width) uint8: index in the job's classes, 254 void,
-        255 unlabelled.
+        255 unlabelled. Held-out clicks are not among them.
 
         Raises:
             LeaseLost, JobEnded, JobNotFound, ImageNotFound.
@@ -287,7 +290,8 @@ class Jobs:
             job = leased_job(connection, job_id, fence)
             row = image_row(connection, image_id)
             events = events_of_image(connection, image_id, job.label_seq)
-        return image_label_map(facts_of(row), events, json.loads(job.class_uids))
+            held_out = held_out_of_image(connection, image_id)
+        return image_label_map(facts_of(row), events, json.loads(job.class_uids), without=held_out)
 
     def record_checkpoint(self, job_id: str, fence: int, report: CheckpointReport) -> None:
         """Note a checkpoint whose blob is stored; only now may the job resume from it.

@@ -42,7 +42,7 @@ from recolabel.errors import (
 from recolabel.labels.fold import LabelMap
 from recolabel.labels.raster import stroke_work
 from recolabel.snapshots import ImageFacts, image_label_map
-from recolabel.store import schema
+from recolabel.store import held_out, schema
 from recolabel.store.clock import Clock
 from recolabel.store.database import Database
 from recolabel.store.images import image_row
@@ -267,6 +267,8 @@ class _Appending:
         if not self._new_rows:
             return
         self._connection.execute(APPEND, self._new_rows)
+        clicks = [(seq, event) for seq, _, event in self._new.values() if isinstance(event, ClickEvent)]
+        held_out.decide(self._connection, self._project_id, clicks)
         by_image: dict[str, list[tuple[int, str, LabelEvent]]] = {}
         for entry in self._new.values():
             by_image.setdefault(entry[2].image_id, []).append(entry)

@@ -125,6 +125,23 @@ label_event = Table(
     Index("label_event_by_image", "image_id", "seq"),
 )
 
+random_click = Table(  # answers to random questions, and whether training may see them; append-only as the log
+    "random_click",
+    metadata,
+    Column("seq", Integer, ForeignKey("label_event.seq"), primary_key=True, autoincrement=False),
+    Column("event_id", String(36), nullable=False, unique=True),
+    Column("project_id", String(36), ForeignKey("project.project_id"), nullable=False),
+    Column("image_id", String(36), ForeignKey("image.image_id"), nullable=False),
+    Column("image_sha256", String(64), nullable=False),
+    Column("y", Integer, nullable=False),
+    Column("x", Integer, nullable=False),
+    Column("class_uid", String(36), nullable=False),  # or void
+    Column("held_out", Integer, nullable=False),
+    Column("decided_here", Integer, nullable=False),  # 0: the pixel was decided about before, or is always trained on
+    Index("random_click_by_class", "project_id", "class_uid"),
+    Index("random_click_by_pixel", "image_id", "y", "x"),
+)
+
 class_count = Table(  # derived: labels that hold, by image and class; `void` counts as a class here
     "class_count",
     metadata,

@@ -26,6 +26,26 @@ def upgrade() -> None:
         unique=True,
         sqlite_where=sa.text("kind = 'refine' AND state IN ('queued', 'leased', 'running')"),
     )
+    op.create_table(
+        "random_click",
+        sa.Column("seq", sa.Integer(), sa.ForeignKey("label_event.seq"), primary_key=True, autoincrement=False),
+        sa.Column("event_id", sa.String(36), nullable=False, unique=True),
+        sa.Column("project_id", sa.String(36), sa.ForeignKey("project.project_id"), nullable=False),
+        sa.Column("image_id", sa.String(36), sa.ForeignKey("image.image_id"), nullable=False),
+        sa.Column("image_sha256", sa.String(64), nullable=False),
+        sa.Column("y", sa.Integer(), nullable=False),
+        sa.Column("x", sa.Integer(), nullable=False),
+        sa.Column("class_uid", sa.String(36), nullable=False),
+        sa.Column("held_out", sa.Integer(), nullable=False),
+        sa.Column("decided_here", sa.Integer(), nullable=False),
+    )
+    op.create_index("random_click_by_class", "random_click", ["project_id", "class_uid"])
+    op.create_index("random_click_by_pixel", "random_click", ["image_id", "y", "x"])
+    for change in ("UPDATE", "DELETE"):
+        op.execute(
+            f"CREATE TRIGGER random_click_stays_on_{change.lower()} BEFORE {change} ON random_click "
+            "BEGIN SELECT RAISE(ABORT, 'what is held out is decided once'); END"
+        )
     op.add_column("job", sa.Column("reproduced", sa.Integer(), nullable=True))
     op.add_column("model_version", sa.Column("images", sa.Text(), nullable=False, server_default="[]"))
     op.create_table(
