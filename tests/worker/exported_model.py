@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from recolabel.contract.model_versions import Metrics
-from recolabel_worker.model_files import ModelClass, TrainedOn, describe, write_model
+from recolabel_worker.model_files import ModelClass, TrainedOn, describe, this_machine, write_model
 from recolabel_worker.reco import DeepLabV3Plus, TrainConfig, build_network
 
 CLASSES = [
@@ -38,6 +38,7 @@ def export(folder: Path, network: DeepLabV3Plus) -> Path:
         training=TrainConfig(len(CLASSES)).to_dict(),
         metrics=Metrics(steps=2, seconds=1.5, held_out_pixels=0, accuracy=None, chosen="deep"),
         parent=None,
+        machine=this_machine(torch.device("cpu")),
     )
     folder.mkdir(parents=True)
     write_model(folder, network, describe(CLASSES, network, origin))

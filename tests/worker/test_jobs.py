@@ -11,24 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from recolabel.client import Client
-from recolabel.contract.images import ImageInfo, ImageMap
-from recolabel.contract.jobs import Job, JobKind, JobState, NewTraining
+from recolabel.contract.jobs import JobKind, JobState
 from recolabel.contract.model_versions import ARTIFACT_NAMES
-from recolabel.contract.projects import NewLabelClass, NewProject, Project, ProjectPatch, SettingsPatch
+from recolabel.contract.projects import NewLabelClass
 from recolabel.contract.updates import JobChanged
 from recolabel.errors import ServerUnreachable
-from tests.hands import Hand, label_from_masks
-from tests.servers import ROOT, Server, descendants, wait_for
+from tests.hands import Hand
+from tests.servers import ROOT, Server, wait_for
+from tests.worker.meadow import LONG, Meadow, child_of
 
 SCRIPT = ROOT / "docs" / "load_model.py"
-SIZE = (48, 64)
-LONG = 100_000
-"""Steps of a training that does not end by itself within a test."""
 
 
 @pytest.fixture(scope="module")
@@ -49,60 +45,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def client(server: Server) -> Iterator[Client]:
     with server.client() as client:
         yield client
-
-
-class Meadow:
-    """A project of six pictures: green left, blue right, and six clicks on each of the first four."""
-
-    def __init__(self, client: Client, folder: Path, name: str) -> None:
-        self.client = client
-        classes = [NewLabelClass(name="grass"), NewLabelClass(name="water")]
-        self.project: Project = client.create_project(NewProject(name=name, classes=classes))
-        self.project_id = self.project.project_id
-        client.patch_project(self.project_id, ProjectPatch(settings=SettingsPatch(auto_train=False)))
-        self.images: list[ImageInfo] = []
-        self.masks: dict[str, npt.NDArray[np.uint8]] = {}
-        rng = np.random.default_rng(0)
-        for index in range(6):
-            border = int(rng.integers(16, 48))
-            mask = (np.arange(SIZE[1]) >= border).astype(np.uint8)[None].repeat(SIZE[0], 0)
-            colours = np.array([(60, 160, 60), (60, 90, 200)])[mask] + rng.integers(-30, 30, (*SIZE, 3))
-            file = folder / f"{name}-{index}.png"
-            Image.fromarray(colours.astype(np.uint8)).save(file)
-            self.images.append(client.add_image(self.project_id, file.name, file).image)
-            self.masks[file.name] = mask
-        self.class_uids = [label_class.class_uid for label_class in self.project.classes]
-        label_from_masks(client, self.images[:4], self.masks, self.class_uids, clicks_per_image=6)
-
-    def look_at(self, image: ImageInfo) -> None:
-        self.client.open_in_browser(self.project_id, image.image_id, Hand().client_id)
-
-    def train(self, steps: int) -> Job:
-        return self.client.start_training(self.project_id, NewTraining(steps=steps))[0]
-
-    def wait_for_end(self, job: Job) -> Job:
-        wait_for(lambda: self.client.job(job.job_id).finished_at, seconds=120, what="the job to end")
-        return self.client.job(job.job_id)
-
-    def wait_until(self, job: Job, *, done: int) -> None:
-        def is_there() -> bool:
-            now = self.client.job(job.job_id)
-            assert now.finished_at is None, now.error
-            return now.progress.stage == "training" and now.progress.done >= done
-
-        wait_for(is_there, seconds=120, what=f"step {done}")
-
-    def prediction(self, image: ImageInfo) -> npt.NDArray[np.uint8]:
-        map_id = self.map(image).map_id
-        plane = self.client.map_prediction(image.image_id, map_id)
-        return np.frombuffer(plane, np.uint8).reshape(SIZE)
-
-    def map(self, image: ImageInfo) -> ImageMap:
-        return self.client.maps(image.image_id)[0]
-
-
-def child_of(server: Server) -> int:
-    return next(pid for pid, command in descendants(server.process.pid).items() if "recolabel_worker.child" in command)
 
 
 def test_a_training_publishes_a_version_that_draws_every_image(client: Client, tmp_path: Path) -> None:

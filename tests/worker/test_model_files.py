@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from recolabel.code_version import code_version
 from recolabel.contract.model_versions import ARTIFACT_NAMES
 from recolabel_worker.drawing import label_map_of
-from recolabel_worker.model_files import ModelUnusable, code_version, load_model, write_model
+from recolabel_worker.model_files import ModelUnusable, load_model, write_model
 from recolabel_worker.reco import DeepLabV3Plus, build_network, predict
 from recolabel_worker.standalone import network_source
 from tests.worker.exported_model import CLASSES, export, network_for_tests, noise

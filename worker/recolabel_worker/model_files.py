@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import shutil
-import subprocess
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from recolabel.code_version import code_version
 from recolabel.contract.model_versions import CARD_FILE, CONFIG_FILE, MODEL_FILE, NETWORK_FILE, Metrics
 from recolabel.errors import RecolabelError
+from recolabel_worker.devices import MOST_THREADS
 from recolabel_worker.reco.config import HUGGING_FACE_PREFIX
 from recolabel_worker.reco.network import BUILD_ARGUMENTS, DeepLabV3Plus, build_network, export_state_dict
 from recolabel_worker.standalone import network_source
@@ -41,6 +41,16 @@ class ModelUnusable(RecolabelError):
     advice = "Export the model again with `recolabel export-model`, or upgrade ReCoLabel."
 
 
+class Machine(BaseModel):
+    """What the last bits of a training depend on besides its inputs. None: not known."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    device: str | None = None  # cpu, cuda
+    threads: int | None = Field(default=None, ge=1, le=MOST_THREADS)
+    processor: str | None = None  # instructions that torch uses, e.g. x86_64 AVX2
+
+
 @dataclass(frozen=True)
 class TrainedOn:
     """What a network came from, for its description."""
@@ -53,6 +63,7 @@ class TrainedOn:
     training: Mapping[str, JsonValue]  # TrainConfig as JSON
     metrics: Metrics
     parent: int | None
+    machine: Machine
 
 
 class ModelClass(BaseModel):
@@ -129,8 +140,35 @@ def describe(classes: Sequence[ModelClass], network: DeepLabV3Plus, origin: Trai
         "training": dict(origin.training),
         "metrics": origin.metrics.model_dump(),
         "code_version": code_version(),
+        "machine": origin.machine.model_dump(),
         "packages": {name: importlib.metadata.version(name) for name in ("torch", "numpy", "safetensors")},
     }
+
+
+def this_machine(device: torch.device) -> Machine:
+    """What a training on `device` depends on here and now."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    return Machine(device=device.type, threads=torch.get_num_threads(), processor=f"{platform.machine()} {capability}")
+
+
+def machine_of(config: Mapping[str, JsonValue]) -> Machine:
+    """Where a version was trained, as its config.json says; nothing is known of the first versions."""
+    try:
+        return Machine.model_validate(config.get("machine") or {})
+    except ValidationError:
+        return Machine()
+
+
+def write_weights(file: Path, network: DeepLabV3Plus) -> None:
+    """Write model.safetensors. The same weights give the same bytes.
+
+    Raises:
+        ModelUnusable: a weight is not finite; such a network must not be published.
+    """
+    tensors = export_state_dict(network)
+    if any(not tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point()):
+        raise ModelUnusable("The trained network holds numbers that are not finite.")
+    save_file(tensors, file, metadata={"format": "pt"})
 
 
 def write_model(folder: Path, network: DeepLabV3Plus, config: Mapping[str, JsonValue]) -> None:
@@ -139,10 +177,7 @@ def write_model(folder: Path, network: DeepLabV3Plus, config: Mapping[str, JsonV
     Raises:
         ModelUnusable: a weight is not finite; such a network must not be published.
     """
-    tensors = export_state_dict(network)
-    if any(not tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point()):
-        raise ModelUnusable("The trained network holds numbers that are not finite.")
-    save_file(tensors, folder / MODEL_FILE, metadata={"format": "pt"})
+    write_weights(folder / MODEL_FILE, network)
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / CARD_FILE).write_text(_card(config), encoding="utf-8")
     (folder / NETWORK_FILE).write_text(network_source(), encoding="utf-8")
@@ -204,27 +239,6 @@ def build_network_for(num_classes: int, build: Mapping[str, JsonValue], tensors:
     except (ValueError, TypeError, RuntimeError) as error:
         raise ModelUnusable(f"The weights do not fit the network: {error}") from error
     return network.eval()
-
-
-@cache
-def code_version() -> str:
-    """Version of the package, with the revision when it runs from a checkout: `0.1.0+g1234abcd.dirty`."""
-    version = importlib.metadata.version("recolabel-worker")
-    root = Path(__file__).resolve().parents[2]
-    git = shutil.which("git")
-    if git is None or not (root / "worker" / "pyproject.toml").is_file() or not (root / ".git").exists():
-        return version
-    try:
-        found = subprocess.run(
-            [git, "-C", str(root), "describe", "--always", "--dirty=.dirty", "--abbrev=8", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return version
-    return f"{version}+g{found.stdout.strip()}"
 
 
 _CHOSEN = {"deep": "the trained network", "fast head": "the fast head, which the training did not beat"}

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
+import itertools
 import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import JsonValue
 from safetensors.torch import load as tensors_from_bytes
 
+from recolabel.code_version import code_version
 from recolabel.contract import jobs
 from recolabel.contract.jobs import JobInputs, JobSpec, Progress, TrainSpec
 from recolabel.contract.labels import SnapshotImage
-from recolabel.contract.model_versions import Metrics, Publication
+from recolabel.contract.model_versions import MODEL_FILE, Metrics, Publication
 from recolabel.contract.projects import Project
 from recolabel_worker import outputs
 from recolabel_worker.devices import choose_device
 from recolabel_worker.drawing import draw
 from recolabel_worker.inputs import Pixels, fetch_label_map, fetch_pixels, open_cache, shuffled, within_memory
 from recolabel_worker.job import Job, JobImpossible
-from recolabel_worker.model_files import ModelClass, TrainedOn, code_version, describe, write_model
+from recolabel_worker.model_files import (
+    Machine,
+    ModelClass,
+    TrainedOn,
+    describe,
+    machine_of,
+    this_machine,
+    write_model,
+    write_weights,
+)
 from recolabel_worker.reco import (
     Choice,
     DeepLabV3Plus,
@@ -46,6 +59,7 @@ from recolabel_worker.reco.network import load_warm
 
 logger = logging.getLogger(__name__)
 
+_STOPPED = "The repetition was stopped, so nothing can be said about the bits."
 _CLASSES_NEEDED = 2
 _MOST_UNLABELLED = 48
 """Unlabelled images of one training: its preparation looks at each, and a short run draws few."""
@@ -72,6 +86,9 @@ class _Picture:
 def run(job: Job) -> None:
     """Train to the end, or to the wish to stop, and publish what is there.
 
+    A job that repeats a version trains what that one was trained on, as far as that one came, and tells the sum of the
+    bits; it draws nothing on the way.
+
     Raises:
         JobImpossible: the labels do not suffice, or the training went wrong in a way that another attempt repeats.
     """
@@ -81,15 +98,16 @@ def run(job: Job) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="recolabel-training-") as folder:
             training = _Training(job, inputs, Path(folder))
-            training.prepare()
-            training.run()
-            training.publish(time.monotonic() - began)
+            with training.threads():
+                training.prepare()
+                training.run()
+                training.hand_in(time.monotonic() - began)
     except (NonFiniteLoss, InvalidArgument) as error:
         raise JobImpossible(str(error)) from error
 
 
 class _Training:
-    """One training from inputs to publication; `prepare`, `run` and `publish` are called in this order."""
+    """One training from inputs to publication; `prepare`, `run` and `hand_in` are called in this order."""
 
     cfg: TrainConfig
     pictures: list[_Picture]
@@ -100,28 +118,53 @@ class _Training:
         self.inputs = inputs
         self.snapshot = inputs.snapshot
         self.folder = folder
-        self.device = choose_device(job.settings.device)
+        self.repeated = inputs.reproduction
+        self._machine = Machine() if self.repeated is None else machine_of(self.repeated.config)
+        self.device = choose_device(self._machine.device or job.settings.device)
         self._cache = open_cache(job)
         self._map_pace = _Pace(job.settings.map_seconds)
         self._checkpoint_pace = _Pace(job.settings.checkpoint_seconds)
+
+    @contextlib.contextmanager
+    def threads(self) -> Iterator[None]:
+        """As many threads as the training that is repeated had: sums of floats depend on how they are shared out."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._machine.threads or before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     # --- prepare ----------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
         """Fetch what is needed; stand at the last checkpoint, or else at the fast head's solution."""
-        labelled = self._fetch([image for image in self.snapshot.images if image.labelled_pixels])
+        images = self._images()
+        labelled = self._fetch([image for image in images if image.labelled_pixels])
         _check_labels(labelled)
-        self.cfg = _config(self.job.lease.job.spec, len(self.snapshot.class_uids), labelled)
+        if self.repeated is None:
+            self.cfg = _config(self.job.lease.job.spec, len(self.snapshot.class_uids), labelled)
+        else:
+            self.cfg = _config_of(self.repeated.config)
         network = None
-        if self.job.lease.checkpoint is None:
+        if self.job.lease.checkpoint is None and self.repeated is None:
             network = self._network()
             self._look_at_once(copy.deepcopy(network), labelled)
-        self.pictures = [*labelled, *self._fetch(self._unlabelled())]
+        self.pictures = [*labelled, *self._fetch(self._unlabelled(images))]
         self.state = self._restored() or self._fresh(network or self._network())
+
+    def _images(self) -> list[SnapshotImage]:
+        """The images that may take part; in a repeated training those that took part, in the same order."""
+        if self.repeated is None or not self.repeated.images:
+            return list(self.snapshot.images)
+        present = {(image.image_id, image.sha256): image for image in self.snapshot.images}
+        found = [present.get((image.image_id, image.sha256)) for image in self.repeated.images]
+        return [image for image in found if image is not None]
 
     def _fetch(self, images: Sequence[SnapshotImage]) -> list[_Picture]:
         found: list[_Picture] = []
-        for image in within_memory(images, self.job.settings.training_bytes):
+        is_chosen = self.repeated is not None and bool(self.repeated.images)
+        for image in images if is_chosen else within_memory(images, self.job.settings.training_bytes):
             self._heed_the_wish_to_stop()
             pixels = fetch_pixels(self.job, self._cache, image)
             if pixels is None:
@@ -135,16 +178,20 @@ class _Training:
         """End here while there is nothing to keep; a training with a checkpoint goes on to publish that."""
         if not self.job.stop.is_set():
             return
+        if self.repeated is not None:
+            raise JobImpossible(_STOPPED)
         if self.job.lease.checkpoint is None:
             raise JobImpossible("The training was stopped before there was anything to keep.")
         self.job.wind_up()
 
-    def _unlabelled(self) -> list[SnapshotImage]:
+    def _unlabelled(self, images: Sequence[SnapshotImage]) -> list[SnapshotImage]:
         """The images without labels that take part: no more than the steps will look at."""
         if not self.cfg.uses_unlabelled:
             return []
-        images = shuffled([image for image in self.snapshot.images if not image.labelled_pixels], self.cfg.seed)
-        return images[: min(_MOST_UNLABELLED, self.cfg.steps * self.cfg.batch_unlabelled)]
+        unlabelled = [image for image in images if not image.labelled_pixels]
+        if self.repeated is not None and self.repeated.images:
+            return unlabelled
+        return shuffled(unlabelled, self.cfg.seed)[: min(_MOST_UNLABELLED, self.cfg.steps * self.cfg.batch_unlabelled)]
 
     def _look_at_once(self, network: DeepLabV3Plus, labelled: Sequence[_Picture]) -> None:
         """Draw the open image with a head that saw the labelled images only: seconds after the job has begun."""
@@ -194,22 +241,30 @@ class _Training:
 
     def run(self) -> None:
         """Train until all steps are done or somebody wishes to stop."""
-        job, state, steps = self.job, self.state, self.cfg.steps
+        job, state, steps = self.job, self.state, self._steps
         self._report("training", done=state.step)
         if job.stop.is_set():
-            job.wind_up()
+            self._wind_up()
             return
         seconds = _RunningMean()
-        for report in train(state):
+        # The generator makes a step when it is asked for one: a repeated training must not make one too many.
+        for report in itertools.islice(train(state), max(0, steps - state.step)):
             eta = seconds.after(report.seconds) * (steps - report.step)
             losses = jobs.Losses(**asdict(report.losses))
-            job.report(Progress(done=report.step, total=steps, stage="training", losses=losses, eta_seconds=eta))
+            stage = self._stage("training")
+            job.report(Progress(done=report.step, total=steps, stage=stage, losses=losses, eta_seconds=eta))
             if job.stop.is_set():
-                job.wind_up()
+                self._wind_up()
                 return
             if report.step < steps:
                 self._checkpoint_pace.take_if_due(self._save_checkpoint)
-                self._map_pace.take_if_due(lambda: self._draw_open_image(state.teacher, step=state.step))
+                if self.repeated is None:
+                    self._map_pace.take_if_due(lambda: self._draw_open_image(state.teacher, step=state.step))
+
+    def _wind_up(self) -> None:
+        if self.repeated is not None:
+            raise JobImpossible(_STOPPED)
+        self.job.wind_up()
 
     def _save_checkpoint(self) -> None:
         file = checkpoint.save(self.state, self.folder / "checkpoints")
@@ -228,8 +283,18 @@ class _Training:
 
     # --- publish ----------------------------------------------------------------------------------------------
 
-    def publish(self, seconds: float) -> None:
-        """Choose between teacher and fast head, write the artifacts, hand them in."""
+    def hand_in(self, seconds: float) -> None:
+        """Choose between teacher and fast head; publish it, or tell the sum of its bits."""
+        if self.repeated is None:
+            self._publish(seconds)
+            return
+        self._report("comparing the bits", done=self.state.step)
+        file = self.folder / MODEL_FILE
+        write_weights(file, self.state.choose().network)
+        report = jobs.ReproductionReport(sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+        self.job.ask(lambda client, job_id, fence: client.reproduced(job_id, fence, report))
+
+    def _publish(self, seconds: float) -> None:
         job, state = self.job, self.state
         self._report("choosing and publishing", done=state.step)
         project = job.ask(lambda client, *_: client.project(self.snapshot.project_id))
@@ -249,6 +314,7 @@ class _Training:
                 training=json.loads(json.dumps(state.cfg.to_dict())),
                 metrics=metrics,
                 parent=parent,
+                machine=this_machine(self.device),
             ),
         )
         artifacts = self.folder / "artifacts"
@@ -264,6 +330,10 @@ class _Training:
                 metrics=metrics,
                 code_version=code_version(),
                 artifacts={},
+                images=[
+                    jobs.TrainedImage(image_id=picture.image.image_id, sha256=picture.image.sha256)
+                    for picture in self.pictures
+                ],
             ),
         )
 
@@ -280,7 +350,15 @@ class _Training:
         ]
 
     def _report(self, stage: str, *, done: int = 0) -> None:
-        self.job.report(Progress(done=done, total=self.cfg.steps, stage=stage))
+        self.job.report(Progress(done=done, total=self._steps, stage=self._stage(stage)))
+
+    def _stage(self, stage: str) -> str:
+        return stage if self.repeated is None else f"repeating version {self.repeated.version}: {stage}"
+
+    @property
+    def _steps(self) -> int:
+        """Where the training ends; the learning rates follow `cfg.steps`, wherever a person stopped it."""
+        return self.cfg.steps if self.repeated is None else self.repeated.steps
 
 
 def _check_labels(labelled: Sequence[_Picture]) -> None:
@@ -308,6 +386,14 @@ def _config(spec: JobSpec, num_classes: int, labelled: Sequence[_Picture]) -> Tr
         seed=spec.seed,
         crop=(min(defaults.crop[0], _whole_cells(height)), min(defaults.crop[1], _whole_cells(width))),
     )
+
+
+def _config_of(config: Mapping[str, JsonValue]) -> TrainConfig:
+    """What a version was trained with."""
+    training = config.get("training")
+    if not isinstance(training, dict):
+        raise JobImpossible("This version does not say how it was trained, so it cannot be repeated.")
+    return TrainConfig.from_dict(training)
 
 
 def _whole_cells(side: int) -> int:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from recolabel.cli import doctor, exporting, importing, projects, serving, training
+from recolabel.cli import benching, doctor, exporting, importing, projects, serving, training
 from recolabel.errors import RecolabelError
 
 app = typer.Typer(
@@ -47,9 +47,10 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(projects.app, name="project")
 app.command("import")(importing.import_)
 app.command("train")(training.train)
+app.command("versions")(training.versions)
 app.command("predict", add_help_option=False, context_settings=training.HANDED_ON)(training.predict)
 app.command("simulate", add_help_option=False, context_settings=training.HANDED_ON)(training.simulate)
-app.command("bench", add_help_option=False, context_settings=training.HANDED_ON)(training.bench)
+app.add_typer(benching.app, name="bench")
 app.command("export")(exporting.export)
 app.command("export-model")(exporting.export_model)
 

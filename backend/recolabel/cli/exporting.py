@@ -61,7 +61,9 @@ def export(
 def export_model(
     project_name: ProjectName,
     out: Out,
-    version: Annotated[int | None, typer.Option("--version", min=1, help="Left out: the newest one.")] = None,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="Left out: the pinned one, else the newest.")
+    ] = None,
     format_: Annotated[str, typer.Option("--format", help="safetensors")] = "safetensors",
     data: Data = None,
     url: Url = None,
@@ -75,7 +77,7 @@ def export_model(
     with connect(data, url) as client:
         project = find_project(client, project_name)
         if version is None:
-            version = project.newest_version
+            version = project.pinned_version or project.newest_version
         if version is None:
             raise ModelVersionNotFound(
                 f"{project.name} has no model version yet. `recolabel train {project.name!r}` makes one."

@@ -1,4 +1,4 @@
-"""`recolabel project`: create, list, delete."""
+"""`recolabel project`: create, list, set, delete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from recolabel.cli.options import Data, Json, ProjectName, Url, connect, find_pr
 from recolabel.cli.output import document, say, table
 from recolabel.errors import BadArgument
 
-app = typer.Typer(help="Create, list and delete projects.", no_args_is_help=True, rich_markup_mode=None)
+_NUMBERS = 2**31
+
+app = typer.Typer(help="Create, list, tune and delete projects.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("create")
@@ -61,9 +63,100 @@ def list_(data: Data = None, url: Url = None, as_json: Json = False) -> None:
     rows: list[tuple[object, ...]] = [("project", "images", "labels", "model", "classes")]
     for project in projects:
         names = ", ".join(c.name for c in project.classes if not c.retired)
-        version = "-" if project.newest_version is None else project.newest_version
+        version = "-" if project.newest_version is None else str(project.newest_version)
+        if project.pinned_version is not None:
+            version = f"{project.pinned_version} (pinned)"
         rows.append((project.name, project.image_count, project.label_count, version, names))
     table(rows)
+
+
+@app.command("set")
+def set_(
+    project_name: ProjectName,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            "--strategy",
+            help="How guided questions are chosen: reco, margin, pixelpick, entropy, least-confidence or random.",
+        ),
+    ] = None,
+    random_share: Annotated[
+        float | None,
+        typer.Option("--random-share", min=0, max=1, help="Share of questions drawn evenly from all pixels, 0 to 1."),
+    ] = None,
+    held_out_share: Annotated[
+        float | None,
+        typer.Option(
+            "--held-out-share", min=0, max=1, help="Share of their answers that no training sees, 0 to 1; from now on."
+        ),
+    ] = None,
+    auto_train: Annotated[
+        bool | None, typer.Option("--auto-train/--no-auto-train", help="Whether training starts by itself.")
+    ] = None,
+    data: Data = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Change how a project asks and trains. What is not named stays."""
+    from typing import get_args
+
+    from pydantic import ValidationError
+
+    from recolabel.contract.projects import ProjectPatch, SettingsPatch, Strategy
+
+    wanted = {
+        "strategy": strategy,
+        "random_share": random_share,
+        "held_out_share": held_out_share,
+        "auto_train": auto_train,
+    }
+    named = {name: value for name, value in wanted.items() if value is not None}
+    if not named:
+        raise BadArgument(
+            "Nothing was changed. Say what to change: --strategy, --random-share, --held-out-share or --no-auto-train."
+        )
+    if strategy is not None and strategy not in get_args(Strategy):
+        raise BadArgument(f"There is no strategy {strategy!r}; there are {', '.join(get_args(Strategy))}.")
+    try:
+        patch = ProjectPatch(settings=SettingsPatch.model_validate(named))
+    except ValidationError as error:  # not a number, say
+        option = "--" + str(error.errors()[0]["loc"][0]).replace("_", "-")
+        raise BadArgument(f"{option} has to be a number from 0 to 1.") from error
+    with connect(data, url) as client:
+        project = client.patch_project(find_project(client, project_name).project_id, patch)
+    if as_json:
+        document(project)
+        return
+    settings = project.settings
+    trains = "starts by itself" if settings.auto_train else "waits for you"
+    say(
+        f"{project.name} asks by {settings.strategy}, {settings.random_share:.0%} of its questions at random; "
+        f"{settings.held_out_share:.0%} of the answers to those are held out. Training {trains}."
+    )
+
+
+@app.command("pin")
+def pin(
+    project_name: ProjectName,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Number of a version, or: newest.")],
+    data: Data = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Work with this model version instead of the newest, e.g. to roll back; `newest` ends that."""
+    wanted = version.casefold()
+    if wanted != "newest" and not (wanted.isascii() and wanted.isdigit() and 0 < int(wanted) < _NUMBERS):
+        raise BadArgument(f"A version is a number from 1, or the word newest, not {version!r}.")
+    with connect(data, url) as client:
+        project = find_project(client, project_name)
+        project = client.pin_version(project.project_id, None if wanted == "newest" else int(wanted))
+    if as_json:
+        document(project)
+    elif project.pinned_version is None:
+        newest = "once there is one" if project.newest_version is None else f"version {project.newest_version} now"
+        say(f"{project.name} follows the newest version: {newest}.")
+    else:
+        say(f"{project.name} works with version {project.pinned_version}. New trainings do not take its place.")
 
 
 @app.command("delete")

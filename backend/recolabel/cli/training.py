@@ -6,17 +6,21 @@ import importlib.util
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from recolabel.cli.options import Data, Json, ProjectName, Url, connect, find_project
-from recolabel.cli.output import document, remark, say
+from recolabel.cli.output import document, remark, say, table
 from recolabel.errors import BadArgument, WorkerMissing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from recolabel.client import Client
     from recolabel.contract.jobs import Job
+    from recolabel.contract.model_versions import ModelVersion
 
 METHODS = ("supervised", "cutout", "cutmix", "classmix")
 HANDED_ON: dict[Any, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -33,11 +37,22 @@ def train(
         bool, typer.Option("--from-scratch", help="Do not start from the project's newest version.")
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until the training has ended.")] = False,
+    reproduce: Annotated[
+        int | None,
+        typer.Option(
+            "--reproduce", min=1, help="Repeat this version's training and compare the bits; publish nothing."
+        ),
+    ] = None,
     data: Data = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Train a model on the labels of this moment."""
+    if reproduce is not None:
+        if (steps, method, no_reco, seed, from_scratch) != (None, "classmix", False, 0, False):
+            raise BadArgument("--reproduce repeats what the version was trained with; leave the other settings out.")
+        _reproduce(project_name, reproduce, data, url, as_json=as_json)
+        return
     from recolabel.contract.jobs import JobState, NewTraining
 
     if method not in METHODS:
@@ -61,6 +76,73 @@ def train(
     if wait and job.state is not JobState.SUCCEEDED:
         remark(f"recolabel: the training {job.state.value}" + (f": {job.error}" if job.error else ""))
         raise typer.Exit(1)
+
+
+def _reproduce(project_name: str, version: int, data: Path | None, url: str | None, *, as_json: bool) -> None:
+    """Repeat a version's training, wait, say whether the bits are the same; exit status 1 when they are not."""
+    with connect(data, url) as client:
+        project = find_project(client, project_name)
+        start = client.reproduce(project.project_id, version)
+        for sentence in start.remarks:
+            remark(f"recolabel: {sentence}")
+        try:
+            job = _wait(client, start.job)
+        except KeyboardInterrupt:
+            client.cancel(start.job.job_id)  # it is of no use to anybody else
+            raise
+    if as_json:
+        document({"version": version, "reproduced": job.reproduced, "remarks": start.remarks, "job_id": job.job_id})
+    elif job.reproduced is not None:
+        verdict = "The same bits as" if job.reproduced else "Other bits than"
+        say(f"{verdict} version {version} of {project.name}.")
+    if job.reproduced is None:
+        remark(f"recolabel: the repetition {job.state.value}" + (f": {job.error}" if job.error else ""))
+    elif not job.reproduced:
+        remark("recolabel: code, processor, PyTorch or images are others than those of the training")
+    if not job.reproduced:
+        raise typer.Exit(1)
+
+
+def versions(project_name: ProjectName, data: Data = None, url: Url = None, as_json: Json = False) -> None:
+    """List a project's model versions and what each came from."""
+    with connect(data, url) as client:
+        project = find_project(client, project_name)
+        found = client.model_versions(project.project_id)
+    if as_json:
+        document(found)
+        return
+    if not found:
+        say(f"{project.name} has no model version yet. `recolabel train {project.name!r}` makes one.")
+        return
+    rows: list[tuple[object, ...]] = [
+        ("version", "labels", "label position", "started from", "seed", "steps", "method", "accuracy", "code", "")
+    ]
+    for version in found:
+        accuracy = version.metrics.accuracy
+        rows.append(
+            (
+                version.version,
+                version.label_count,
+                version.label_seq,
+                "pretrained" if version.parent is None else f"version {version.parent}",
+                version.spec.seed,
+                _steps_of(version),
+                version.spec.method + (" + ReCo" if version.spec.use_reco else ""),
+                "-" if accuracy is None else f"{accuracy:.3f}",
+                version.code_version,
+                "pinned" if version.version == project.pinned_version else "",
+            )
+        )
+    table(rows)
+    remark("recolabel: --json shows all settings of each version (config)")
+
+
+def _steps_of(version: ModelVersion) -> str:
+    """How far a training came: 37 of 60 when somebody stopped it."""
+    training = version.config.get("training")
+    planned = training.get("steps") if isinstance(training, dict) else None
+    done = version.metrics.steps
+    return str(done) if planned in (None, done) else f"{done} of {planned}"
 
 
 def _wait(client: Client, job: Job) -> Job:
@@ -94,23 +176,19 @@ def _waits_for(client: Client, job: Job) -> str | None:
 
 def predict(context: typer.Context) -> None:
     """Draw masks for a folder of images with an exported model; needs no server."""
-    _hand_on("predict", context)
+    hand_on("predict", context.args)
 
 
 def simulate(context: typer.Context) -> None:
     """Mean IoU against clicks on a data set folder, with a simulated annotator; needs no server."""
-    _hand_on("simulate", context)
+    hand_on("simulate", context.args)
 
 
-def bench(context: typer.Context) -> None:
-    """How long the engine takes on this machine (loss | step | refine); needs no server."""
-    _hand_on("bench", context)
-
-
-def _hand_on(command: str, context: typer.Context) -> None:
+def hand_on(command: str, arguments: Sequence[str]) -> None:
+    """Let the worker package do a command, and end as it ends."""
     if importlib.util.find_spec("recolabel_worker") is None:
         raise WorkerMissing
-    with subprocess.Popen([sys.executable, "-m", "recolabel_worker", command, *context.args]) as running:
+    with subprocess.Popen([sys.executable, "-m", "recolabel_worker", command, *arguments]) as running:
         while True:
             try:
                 status = running.wait()

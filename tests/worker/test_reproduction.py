@@ -1,0 +1,122 @@
+"""A version's training can be run again and gives the same bits, and images can be seen as any version sees them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recolabel.client import Client
+from recolabel.contract.jobs import Job, JobKind, JobState
+from tests.servers import Server, wait_for
+from tests.worker.meadow import LONG, SIZE, Meadow, child_of
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("reproduction")
+    environment = {"XDG_CACHE_HOME": str(folder / "cache"), "RECOLABEL_CHECKPOINT_SECONDS": "0.2"}
+    server = Server("up", folder / "data", "--port", "0", "--no-browser", environment=environment)
+    yield server.wait_until_ready()
+    server.stop()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with server.client() as client:
+        yield client
+
+
+def repeat(meadow: Meadow, version: int) -> Job:
+    job = meadow.wait_for_end(meadow.client.reproduce(meadow.project_id, version).job)
+    assert job.state is JobState.SUCCEEDED, job.error
+    return job
+
+
+def test_a_training_gives_the_same_bits_again_also_one_that_was_killed_resumed_and_stopped(
+    server: Server, client: Client, tmp_path: Path
+) -> None:
+    # Given a version, and one from it whose training lost its process, went on from a checkpoint, and was stopped
+    meadow = Meadow(client, tmp_path, "again")
+    meadow.wait_for_end(meadow.train(steps=3))
+    job = meadow.train(steps=LONG)
+    meadow.wait_until(job, done=10)
+    os.kill(child_of(server), signal.SIGKILL)
+    wait_for(lambda: client.job(job.job_id).attempt == 2, seconds=60, what="the second attempt")
+    meadow.wait_until(job, done=12)
+    client.cancel(job.job_id)
+    meadow.wait_for_end(job)
+    second, first = client.model_versions(meadow.project_id)
+    assert (second.parent, first.parent) == (1, None)
+    assert 12 <= second.metrics.steps < LONG
+
+    # ... and labels and an image that came later
+    meadow.label_more(meadow.images[4])
+    meadow.add_image("later.png", border=30)
+
+    # I expect the same bits of both, and no version more
+    start = client.reproduce(meadow.project_id, 2)
+    ended = meadow.wait_for_end(start.job)
+    assert (ended.state, ended.reproduced, ended.model_version) == (JobState.SUCCEEDED, True, None), ended.error
+    assert not [remark for remark in start.remarks if "image" in remark]
+    assert repeat(meadow, 1).reproduced is True
+    assert len(client.model_versions(meadow.project_id)) == 2
+
+    # When an image that took part is gone, I expect that to be said before, and other bits
+    client.remove_image(meadow.images[0].image_id)
+    start = client.reproduce(meadow.project_id, 1)
+    assert any("removed since, so the bits will differ" in remark for remark in start.remarks)
+    assert meadow.wait_for_end(start.job).reproduced is False
+
+
+def test_an_image_can_be_seen_as_an_older_version_sees_it_while_its_newest_map_stays(
+    client: Client, tmp_path: Path
+) -> None:
+    # Given two versions, of which the newest has drawn all images
+    meadow = Meadow(client, tmp_path, "compared")
+    for _ in range(2):
+        meadow.wait_for_end(meadow.train(steps=2))
+        meadow.wait_for_end(client.jobs(meadow.project_id)[0])
+    image = meadow.images[5]
+    newest = meadow.map(image)
+    assert newest.model_version == 2
+
+    # When I ask for both
+    asked = client.ask_for_version_map(image.image_id, 1)
+    assert asked.job is not None
+    assert asked.job.kind is JobKind.PREDICT
+    meadow.wait_for_end(asked.job)
+    at_hand = client.ask_for_version_map(image.image_id, 2)
+
+    # I expect the newest at once, and the older one after a moment; the page's own map stays what it was
+    assert at_hand.job is None
+    assert [one.model_version for one in client.version_maps(image.image_id)] == [2, 1]
+    older = np.frombuffer(client.version_map_prediction(image.image_id, 1), np.uint8).reshape(SIZE)
+    assert (older == meadow.masks[image.name]).mean() > 0.8
+    assert meadow.map(image) == newest
+
+
+def test_a_pinned_version_draws_everything_again_and_the_next_training_starts_from_it(
+    client: Client, tmp_path: Path
+) -> None:
+    # Given two versions
+    meadow = Meadow(client, tmp_path, "pinned")
+    for _ in range(2):
+        meadow.wait_for_end(meadow.train(steps=2))
+        meadow.wait_for_end(client.jobs(meadow.project_id)[0])
+
+    # When the first is pinned
+    client.pin_version(meadow.project_id, 1)
+    meadow.wait_for_end(client.jobs(meadow.project_id)[0])
+
+    # I expect its maps everywhere, and that a training starts from it and takes no map over
+    assert {meadow.map(image).model_version for image in meadow.images} == {1}
+    ended = meadow.wait_for_end(meadow.train(steps=1))
+    assert ended.model_version == 3
+    assert client.model_version(meadow.project_id, 3).parent == 1
+    assert client.jobs(meadow.project_id)[0].job_id == ended.job_id
+    assert {meadow.map(image).model_version for image in meadow.images} == {1}
