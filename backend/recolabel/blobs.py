@@ -30,16 +30,22 @@ class Blobs:
         self.root = root
         self._incoming = root / "incoming"
 
-    def put_bytes(self, data: bytes, expected_sha256: str | None = None) -> str:
+    def put_bytes(self, data: bytes, expected_sha256: str | None = None, *, lasting: bool = True) -> str:
         """Store bytes and return their sha256. On disk when this returns.
+
+        Args:
+            lasting: False: do not wait for the disk. A power cut may take the blob away or damage it, so this is for
+                what can be made again; `read_whole` notices.
 
         Raises:
             BlobDamaged: the bytes do not have the expected hash; nothing is stored.
             StorageFull, StorageBroken: the disk says no; nothing is stored.
         """
-        return self.put_stream([data], expected_sha256)
+        return self.put_stream([data], expected_sha256, lasting=lasting)
 
-    def put_stream(self, source: Iterable[bytes] | BinaryIO, expected_sha256: str | None = None) -> str:
+    def put_stream(
+        self, source: Iterable[bytes] | BinaryIO, expected_sha256: str | None = None, *, lasting: bool = True
+    ) -> str:
         """Store the chunks, or the rest of an open file, as one blob. Otherwise as `put_bytes`."""
         chunks = _chunks_of(source) if isinstance(source, IOBase) else source
         try:
@@ -55,11 +61,12 @@ class Blobs:
                     digest.update(chunk)
                     file.write(chunk)
                 file.flush()
-                os.fsync(file.fileno())
+                if lasting:
+                    os.fsync(file.fileno())
             sha256 = digest.hexdigest()
             if expected_sha256 is not None and sha256 != expected_sha256:
                 raise BlobDamaged
-            self._keep(incoming, sha256)
+            self._keep(incoming, sha256, lasting=lasting)
         except ConnectionError:
             raise  # the sender's failure, not the disk's
         except OSError as error:
@@ -88,6 +95,13 @@ class Blobs:
         with self.open(sha256) as file:
             return file.read()
 
+    def read_whole(self, sha256: str) -> bytes:
+        """Return all bytes of the blob, looked at once more. Raises BlobNotFound, also when they are damaged."""
+        data = self.read(sha256)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise BlobNotFound
+        return data
+
     def exists(self, sha256: str) -> bool:
         """Whether the blob is stored."""
         return SHA256_FORM.fullmatch(sha256) is not None and self._place(sha256).is_file()
@@ -110,20 +124,31 @@ class Blobs:
             raise BlobNotFound
         return self.root / sha256[:2] / sha256
 
-    def _keep(self, incoming: Path, sha256: str) -> None:
+    def _keep(self, incoming: Path, sha256: str, *, lasting: bool) -> None:
         place = self._place(sha256)
         if not place.parent.is_dir():
             place.parent.mkdir(mode=0o700, exist_ok=True)
             _sync_folder(self.root)
+        if not lasting and _is_of_size(place, incoming.stat().st_size):
+            os.utime(place)  # what lies there may be on disk already, which the new one is not
+            return
         # Renamed even when the blob is there: that renews its time, which keeps the sweep away from it.
         incoming.replace(place)
-        _sync_folder(place.parent)
+        if lasting:
+            _sync_folder(place.parent)
 
 
 def _chunks_of(file: IOBase) -> Iterator[bytes]:
     """Equal chunks: the file's own iterator would cut at line ends, of which a file of pixels may have none."""
     while chunk := file.read(CHUNK_BYTES):
         yield chunk
+
+
+def _is_of_size(place: Path, size: int) -> bool:
+    try:
+        return place.stat().st_size == size
+    except FileNotFoundError:
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -24,14 +24,17 @@ from recolabel.contract.jobs import (
     CheckpointReport,
     Claim,
     Failure,
+    FastMap,
     Job,
     JobInputs,
+    JobKind,
     Lease,
     MapUpload,
     NewTraining,
     NextImage,
     OpenImage,
     Progress,
+    RefineWork,
     Renewal,
     RenewalReply,
     ReproductionReport,
@@ -59,7 +62,9 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 # The server closes idle connections after 5 s; a client that lets go earlier never sends into a closing one.
 _LIMITS = httpx2.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=2.0)
-_TIMEOUT = httpx2.Timeout(60.0, connect=5.0)
+_ANSWER_SECONDS = 60.0
+_CONNECT_SECONDS = 5.0
+_TIMEOUT = httpx2.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
 _CHUNK = 1024 * 1024
 
 
@@ -318,10 +323,29 @@ class Client:
 
     # --- the worker's door ------------------------------------------------------------------------------------
 
-    def claim(self, worker_id: str, job_id: str | None = None) -> Lease | None:
-        """Ask for the oldest job that waits; `job_id` says which bell woke us. None when there is nothing to do."""
-        claim = Claim(worker_id=worker_id, contract_version=CONTRACT_VERSION, job_id=job_id)
-        response = self._request("POST", "/leases", content=_json(claim))
+    def claim(
+        self,
+        worker_id: str,
+        job_id: str | None = None,
+        *,
+        kinds: Sequence[JobKind] = (JobKind.TRAIN, JobKind.PREDICT),
+        wait_seconds: float = 0.0,
+    ) -> Lease | None:
+        """Ask for the oldest job that waits. None when there is nothing to do.
+
+        Args:
+            job_id: which bell woke us.
+            kinds: what we do.
+            wait_seconds: how long the server may wait for a job to come, 0..30.
+        """
+        claim = Claim(
+            worker_id=worker_id,
+            contract_version=CONTRACT_VERSION,
+            job_id=job_id,
+            kinds=list(kinds),
+            wait_seconds=wait_seconds,
+        )
+        response = self._request("POST", "/leases", content=_json(claim), wait_seconds=wait_seconds)
         return None if response.status_code == 204 else self._read(Lease, response.content)
 
     def renew(self, job_id: str, fence: int, progress: Progress | None = None) -> RenewalReply:
@@ -336,9 +360,55 @@ class Client:
         """What the job works on."""
         return self._read(JobInputs, self._request("GET", f"/leases/{job_id}/inputs", fence=fence).content)
 
-    def label_map(self, job_id: str, fence: int, image_id: str) -> bytes:
-        """PNG of an image's labels at the job's log position; values are class indices of its snapshot."""
-        return self._request("GET", f"/leases/{job_id}/label-maps/{image_id}", fence=fence).content
+    def label_map(
+        self,
+        job_id: str,
+        fence: int,
+        image_id: str,
+        *,
+        label_seq: int | None = None,
+        class_uids: Sequence[str] | None = None,
+        image_sha256: str | None = None,
+    ) -> bytes:
+        """PNG of an image's labels at the job's log position; values are class indices of its snapshot.
+
+        Args:
+            label_seq: another log position; for refine jobs, that of the RefineWork.
+            class_uids: class index -> class, as in the RefineWork; a class that is not among them says nothing.
+            image_sha256: of the pixels that are expected.
+
+        Raises:
+            ServerRefused: `problem_code` is `image_not_found` or `image_replaced` when the image changed meanwhile.
+        """
+        params = {"label_seq": label_seq, "class_uid": class_uids, "image_sha256": image_sha256}
+        return self._request("GET", f"/leases/{job_id}/label-maps/{image_id}", params=params, fence=fence).content
+
+    def refine_work(
+        self, job_id: str, fence: int, *, after: int = 0, state: str | None = None, wait_seconds: float = 0.0
+    ) -> RefineWork:
+        """What the fast head should learn and draw: at once if that is new to us, else when it changes or time is up.
+
+        Args:
+            after: `label_seq` of the answer before; 0 for all labels, also when its class list was another.
+            state: `state` of the answer before. When the new answer has the same, nothing is new.
+            wait_seconds: how long the server may wait for something new, 0..30.
+        """
+        response = self._request(
+            "GET",
+            f"/leases/{job_id}/refine-work",
+            params={"after": after, "state": state, "wait_seconds": wait_seconds},
+            fence=fence,
+            wait_seconds=wait_seconds,
+        )
+        return self._read(RefineWork, response.content)
+
+    def add_fast_map(self, job_id: str, fence: int, fast_map: FastMap) -> ImageMap:
+        """Publish a map by the fast head; gives the image's map from now on, which may be a better one of before.
+
+        Raises:
+            ServerRefused: `problem_code` is `image_not_found` or `image_replaced` when the image changed meanwhile.
+        """
+        return self._send("POST", f"/leases/{job_id}/fast-maps", fast_map, ImageMap, fence)
 
     def put_blob(self, job_id: str, fence: int, content: bytes | Path) -> str:
         """Upload a file of the job and give its sha256. A path is streamed."""
@@ -371,7 +441,7 @@ class Client:
         return self._send("POST", f"/leases/{job_id}/publish", publication, ModelVersion, fence)
 
     def finish(self, job_id: str, fence: int) -> Job:
-        """End a predict job."""
+        """End a predict or refine job."""
         return self._read(Job, self._request("POST", f"/leases/{job_id}/finish", fence=fence).content)
 
     def reproduced(self, job_id: str, fence: int, report: ReproductionReport) -> Job:
@@ -462,6 +532,7 @@ class Client:
         content: bytes | Iterator[bytes] | None = None,
         headers: dict[str, str] | None = None,
         fence: int | None = None,
+        wait_seconds: float = 0.0,
     ) -> httpx2.Response:
         sent = {"Content-Type": "application/json"} if content is not None else {}
         sent |= headers or {}
@@ -469,7 +540,12 @@ class Client:
             sent[FENCE_HEADER] = str(fence)
         response = self._reach(
             lambda: self._http.request(
-                method, f"/api/v1{path}", params=_without_none(params or {}), content=content, headers=sent
+                method,
+                f"/api/v1{path}",
+                params=_without_none(params or {}),
+                content=content,
+                headers=sent,
+                timeout=httpx2.Timeout(_ANSWER_SECONDS + wait_seconds, connect=_CONNECT_SECONDS),
             )
         )
         if not response.is_success:

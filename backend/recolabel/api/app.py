@@ -62,6 +62,7 @@ def create_app(settings: Settings, *, store: Store | None = None, doorbell: Door
             doorbell=doorbell or Doorbell(settings.broker_url),
         )
         app.state.parts = parts
+        stop_stirring = opened.on_commit(parts.feed.stir)
         sweeper = Sweeper(opened, parts.doorbell, settings)
         sweeper.start()
         tail = asyncio.create_task(parts.feed.run())
@@ -73,6 +74,7 @@ def create_app(settings: Settings, *, store: Store | None = None, doorbell: Door
             await asyncio.to_thread(sweeper.stop)
             await asyncio.to_thread(parts.doorbell.close)
             await asyncio.to_thread(parts.decoder.close)
+            stop_stirring()
             if store is None:
                 await asyncio.to_thread(opened.close)
 

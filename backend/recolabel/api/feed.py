@@ -1,4 +1,6 @@
-"""One look at the update table per process, fanned out in memory to every open stream."""
+"""News of the data folder: one look at the update table per process, fanned out in memory to every open stream, and a
+beat for those who wait for a change of any kind.
+"""
 
 from __future__ import annotations
 
@@ -15,39 +17,55 @@ from recolabel.store import Store
 _log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.15
+"""Pause between two looks where nobody says that something changed: another process may have written."""
 _PAGE = 500
 _MAX_WAITING = 2_000
 
 
 class Feed:
-    """Tails the update table while somebody listens. Lives in one event loop."""
+    """Tails the update table while somebody listens. Made in the event loop that it lives in."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._loop = asyncio.get_running_loop()
         self._listeners: set[asyncio.Queue[Update | None]] = set()
-        self._closed = asyncio.Event()
+        self._beat = asyncio.Event()
+        self.closed = False
 
     def close(self) -> None:
-        """End every stream, so that a server can stop. Browsers come back by themselves."""
-        self._closed.set()
+        """End every stream and every wait, so that a server can stop. Browsers come back by themselves."""
+        self.closed = True
         for queue in self._listeners:
             _put(queue, None)
+        self._strike()
+
+    def stir(self) -> None:
+        """Say that something changed. From any thread; never waits."""
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._strike)
+
+    def next_beat(self) -> asyncio.Event:
+        """What is set at the next change. Ask for it before looking at what may change: nothing is missed then."""
+        return self._beat
 
     async def run(self) -> None:
-        """Look at the table until `close`."""
+        """Look at the table at every beat, and every `POLL_SECONDS`, until `close`."""
         position = await self._newest(None)
-        while not self._closed.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), POLL_SECONDS)
+        was_told = True
+        while not self.closed:
+            beat = self.next_beat()
             try:
                 page = await self._page(None, position)
             except Exception:
                 _log.exception("updates: cannot read the table, trying again")
-                continue
+                page = []
             for update in page:
                 position = update.update_id
                 for queue in self._listeners:
                     _put(queue, update)
+            if page and not was_told:
+                self._strike()  # another process wrote: this one's commits strike by themselves
+            was_told = len(page) == _PAGE or await heard(beat, POLL_SECONDS)
 
     async def listen(self, project_id: str | None, after: int | None) -> AsyncIterator[Update | int]:
         """First the position that the stream starts at, then every update after it, once each and in order.
@@ -66,7 +84,7 @@ class Feed:
                 for update in page:
                     position = update.update_id
                     yield update
-            while not self._closed.is_set() and (waiting := await queue.get()) is not None:
+            while not self.closed and (waiting := await queue.get()) is not None:
                 if waiting.update_id > position and project_id in (None, waiting.project_id):
                     position = waiting.update_id
                     yield waiting
@@ -78,6 +96,19 @@ class Feed:
 
     async def _page(self, project_id: str | None, after: int) -> list[Update]:
         return await anyio.to_thread.run_sync(self._store.updates.since, project_id, after, _PAGE)
+
+    def _strike(self) -> None:
+        struck, self._beat = self._beat, asyncio.Event()
+        struck.set()
+
+
+async def heard(beat: asyncio.Event, seconds: float) -> bool:
+    """Wait for a beat; False: the time is up."""
+    try:
+        await asyncio.wait_for(beat.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _put(queue: asyncio.Queue[Update | None], item: Update | None) -> None:

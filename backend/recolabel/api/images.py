@@ -93,9 +93,13 @@ def list_images(
 
 
 @router.put("/projects/{project_id}/open-image", status_code=204)
-def say_what_is_open(project_id: ProjectId, seen: OpenInBrowser, store: StoreDep) -> None:
-    """Say which image a person looks at. It holds for 60 s; workers draw that image first."""
-    store.images.open_in_browser(project_id, seen.image_id, seen.client_id, datetime.now(UTC))
+def say_what_is_open(project_id: ProjectId, seen: OpenInBrowser, parts: PartsDep) -> None:
+    """Say which image a person looks at. It holds for 60 s: workers draw that image first, and the fast head is kept
+    fitted to the project's labels.
+    """
+    parts.store.images.open_in_browser(project_id, seen.image_id, seen.client_id, datetime.now(UTC))
+    parts.store.refining.keep_fitted(project_id)
+    parts.feed.stir()  # what is open is kept in memory, so no commit tells of it
 
 
 @router.get("/images/{image_id}")

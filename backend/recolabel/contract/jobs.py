@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Base64Bytes, Field, JsonValue
+from pydantic import Base64Bytes, Field, FiniteFloat, JsonValue, StringConstraints
 
 from recolabel.contract.images import Sha256
 from recolabel.contract.labels import LabelSnapshot, SnapshotImage
-from recolabel.contract.projects import Contract, Id
+from recolabel.contract.projects import MAX_CLASSES, Contract, Id
 from recolabel.contract.questions import Candidate
 
 TASK_NAME = "recolabel.run"
@@ -243,14 +243,16 @@ class FastMap(Contract):
 
     image_id: Id
     image_sha256: Sha256
-    label_seq: int = Field(ge=0, description="the log position that the fast head was fitted at")
-    label_count: int = Field(ge=0)
-    model_version: int | None
-    class_uids: list[Id]
+    label_seq: int = Field(ge=0, lt=2**63, description="the log position that the fast head was fitted at")
+    label_count: int = Field(ge=0, lt=2**31)
+    model_version: int | None = Field(ge=1, lt=2**31)
+    class_uids: list[Id] = Field(max_length=MAX_CLASSES, description="as in the RefineWork that it was fitted to")
     prediction: Base64Bytes = Field(description="zlib: height * width class indices")
     confidence: Base64Bytes = Field(description="zlib: height * width bytes, round(255 * confidence)")
     candidates: list[Candidate] = Field(default_factory=list, max_length=1024)
-    timings_ms: dict[str, float] = Field(default_factory=dict, max_length=32)
+    timings_ms: dict[Annotated[str, StringConstraints(max_length=40)], FiniteFloat] = Field(
+        default_factory=dict, max_length=32
+    )
 
 
 class CheckpointReport(Contract):

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, or_, select, update
 
 from recolabel.blobs import Blobs
-from recolabel.contract.images import ImageInfo, ImageMap, ImagePage, UploadResult, Verdict
+from recolabel.contract.images import DrawnBy, ImageInfo, ImageMap, ImagePage, UploadResult, Verdict
 from recolabel.contract.jobs import ACTIVE_STATES, JobKind, MapUpload, PredictSpec
 from recolabel.contract.questions import Candidate
 from recolabel.contract.updates import ImagesChanged, MapReady
@@ -24,6 +24,7 @@ from recolabel.store.clock import Clock
 from recolabel.store.database import Database
 from recolabel.store.ids import new_id
 from recolabel.store.job_states import draws_all_images, insert_job, leased_job, repeats_a_version
+from recolabel.store.judgements import DrawnMap, judge_version_map
 from recolabel.store.label_counts import recount_image
 from recolabel.store.orphans import leave_behind
 from recolabel.store.projects import project_row, working_version
@@ -95,6 +96,7 @@ class Images:
                     added_at=now,
                     label_count=0,
                     last_seq=0,
+                    image_seq=_next_image_seq(connection, project_id),
                     **_pixel_columns(new),
                 )
             )
@@ -123,7 +125,9 @@ class Images:
             drop_map(connection, image_id, now)
             drop_version_maps(connection, image_id, now)
             connection.execute(
-                update(schema.image).where(schema.image.c.image_id == image_id).values(**_pixel_columns(new))
+                update(schema.image)
+                .where(schema.image.c.image_id == image_id)
+                .values(**_pixel_columns(new), image_seq=_next_image_seq(connection, row.project_id))
             )
             recount_image(connection, image_id)
             _tell_images(connection, row.project_id)
@@ -168,7 +172,11 @@ class Images:
 
         def work(connection: Connection) -> None:
             row = image_row(connection, image_id)
-            connection.execute(update(schema.image).where(schema.image.c.image_id == image_id).values(removed_at=now))
+            connection.execute(
+                update(schema.image)
+                .where(schema.image.c.image_id == image_id)
+                .values(removed_at=now, image_seq=_next_image_seq(connection, row.project_id))
+            )
             connection.execute(
                 update(schema.project)
                 .where(schema.project.c.project_id == row.project_id)
@@ -201,59 +209,58 @@ class Images:
     def add_map(self, job_id: str, fence: int, upload: MapUpload) -> ImageMap:
         """Make this the image's map; an older one goes. The planes are stored as blobs before.
 
+        A map by the fast head that knows newer labels stays where `has_newer_fast_map` says so, and is returned.
+
         Raises:
             LeaseLost, JobEnded: the caller may not draw for this job any more.
             ImageNotFound, ImageReplaced: draw the next image instead.
             BlobNotFound, BlobDamaged: a plane is not there, is not height * width bytes long, or holds an index
                 that is not in the map's class list.
         """
-        confidence = np.frombuffer(self._blobs.read(upload.confidence), dtype=np.uint8)
-        uncertainty = float(1.0 - confidence.mean() / 255.0) if confidence.size else 0.0
-        prediction = np.frombuffer(self._blobs.read(upload.prediction), dtype=np.uint8)
-        if prediction.max(initial=0) >= len(upload.class_uids):
-            raise BlobDamaged(f"The prediction holds class {prediction.max()} of {len(upload.class_uids)} classes.")
+        planes = examine_planes(
+            self._blobs.read(upload.prediction), self._blobs.read(upload.confidence), len(upload.class_uids)
+        )
         now = self._clock()
-        map_id = new_id(now)
 
         def work(connection: Connection) -> ImageMap:
             job = leased_job(connection, job_id, fence)
-            row = image_row(connection, upload.image_id)
-            if row.project_id != job.project_id:
-                raise ImageNotFound
-            if row.sha256 != upload.image_sha256:
-                raise ImageReplaced
-            if not confidence.size == prediction.size == row.width * row.height:
-                raise BlobDamaged(f"A map of this image has {row.height} x {row.width} bytes in each plane.")
+            row = row_to_draw(connection, job, upload.image_id, upload.image_sha256, planes)
             version = json.loads(job.spec)["model_version"] if job.kind == JobKind.PREDICT else None
-            drop_map(connection, upload.image_id, now, kept=(upload.prediction, upload.confidence))
-            connection.execute(
-                insert(schema.image_map).values(
-                    map_id=map_id,
-                    image_id=upload.image_id,
-                    job_id=job_id,
-                    drawn_by="training" if version is None else "version",
-                    model_version=version,
-                    step=upload.step,
-                    label_seq=job.label_seq,
-                    label_count=job.label_count,
-                    timings_ms="{}",
-                    width=row.width,
-                    height=row.height,
-                    class_uids=json.dumps(upload.class_uids),
+            if version is not None:
+                to_judge = DrawnMap(
                     prediction_sha256=upload.prediction,
                     confidence_sha256=upload.confidence,
-                    candidates=candidate_list.dump_json(upload.candidates).decode(),
-                    created_at=now,
+                    width=row.width,
+                    class_uids=upload.class_uids,
+                    drawn_by="version",
+                    model_version=version,
+                    label_seq=job.label_seq,
                 )
+                judge_version_map(connection, self._blobs, row, to_judge)
+            in_view = self.image_in_view(job.project_id, now)
+            if connection.execute(
+                select(schema.image.c.image_id).where(
+                    schema.image.c.image_id == upload.image_id, has_newer_fast_map(job.label_seq, version, in_view)
+                )
+            ).first():
+                return maps_of(connection, upload.image_id)[0]
+            return put_map(
+                connection,
+                row,
+                planes,
+                now,
+                job_id=job_id,
+                drawn_by="training" if version is None else "version",
+                model_version=version,
+                step=upload.step,
+                label_seq=job.label_seq,
+                label_count=job.label_count,
+                timings_ms="{}",
+                class_uids=json.dumps(upload.class_uids),
+                prediction_sha256=upload.prediction,
+                confidence_sha256=upload.confidence,
+                candidates=candidate_list.dump_json(upload.candidates).decode(),
             )
-            connection.execute(
-                update(schema.image)
-                .where(schema.image.c.image_id == upload.image_id)
-                .values(uncertainty=uncertainty, map_version=version)
-            )
-            (drawn,) = maps_of(connection, upload.image_id)
-            tell(connection, row.project_id, MapReady(image_id=upload.image_id, map=drawn))
-            return drawn
 
         return self._database.write(work)
 
@@ -277,6 +284,90 @@ class Images:
 
 
 candidate_list: TypeAdapter[list[Candidate]] = TypeAdapter(list[Candidate])
+
+
+@dataclass(frozen=True)
+class PlaneFacts:
+    """What the planes of a map say of it: their size in pixels, and the mean of 1 - confidence."""
+
+    pixels: int
+    uncertainty: float
+
+
+def examine_planes(prediction: bytes, confidence: bytes, class_count: int) -> PlaneFacts:
+    """Look whether two planes can be a map of one image.
+
+    Raises:
+        BlobDamaged: they differ in size, or an index is not in the class list.
+    """
+    classes = np.frombuffer(prediction, dtype=np.uint8)
+    sure = np.frombuffer(confidence, dtype=np.uint8)
+    if classes.size != sure.size:
+        raise BlobDamaged(f"The planes of a map are of one size, not of {classes.size} and {sure.size} bytes.")
+    if classes.max(initial=0) >= class_count:
+        raise BlobDamaged(f"The prediction holds class {classes.max()} of {class_count} classes.")
+    return PlaneFacts(pixels=sure.size, uncertainty=float(1.0 - sure.mean() / 255.0) if sure.size else 0.0)
+
+
+def row_to_draw(
+    connection: Connection, job: Row[Any], image_id: str, image_sha256: str, planes: PlaneFacts
+) -> Row[Any]:
+    """The row of an image whose map arrives.
+
+    Raises:
+        ImageNotFound, ImageReplaced: it was removed, or has other pixels by now.
+        BlobDamaged: the planes do not have its size.
+    """
+    row = image_row(connection, image_id)
+    if row.project_id != job.project_id:
+        raise ImageNotFound
+    if row.sha256 != image_sha256:
+        raise ImageReplaced
+    if planes.pixels != row.width * row.height:
+        raise BlobDamaged(f"A map of this image has {row.height} x {row.width} bytes in each plane.")
+    return row
+
+
+def has_newer_fast_map(label_seq: int, version: int | None, in_view: str | None) -> ColumnElement[bool]:
+    """Whether an image's map is one by the fast head that what a version drew at `label_seq` should not replace.
+
+    It knows newer labels, and either stands on the features of this very version, or is on somebody's screen, where
+    clicks would seem to be forgotten until the fast head has drawn with the new features. Everywhere else the
+    version's map is the better one.
+    """
+    drawn = schema.image_map.c
+    return exists().where(
+        drawn.image_id == schema.image.c.image_id,
+        drawn.drawn_by == "fast head",
+        drawn.label_seq > label_seq,
+        or_(drawn.model_version.is_not_distinct_from(version), schema.image.c.image_id == (in_view or "")),
+    )
+
+
+def put_map(
+    connection: Connection, row: Row[Any], planes: PlaneFacts, now: datetime, *, drawn_by: DrawnBy, **columns: Any
+) -> ImageMap:
+    """Make this the map of an image, tell the browsers; an older one goes."""
+    drop_map(connection, row.image_id, now, kept=(columns["prediction_sha256"], columns["confidence_sha256"]))
+    connection.execute(
+        insert(schema.image_map).values(
+            map_id=new_id(now),
+            image_id=row.image_id,
+            drawn_by=drawn_by,
+            width=row.width,
+            height=row.height,
+            created_at=now,
+            **columns,
+        )
+    )
+    connection.execute(
+        update(schema.image)
+        .where(schema.image.c.image_id == row.image_id)
+        .values(uncertainty=planes.uncertainty, map_version=columns["model_version"] if drawn_by == "version" else None)
+    )
+    (drawn,) = maps_of(connection, row.image_id)
+    tell(connection, row.project_id, MapReady(image_id=row.image_id, map=drawn))
+    return drawn
 
 
 def image_row(connection: Connection, image_id: str) -> Row[Any]:
@@ -432,6 +523,15 @@ def _change_image_count(connection: Connection, project_id: str, by: int) -> Non
         .values(image_count=schema.project.c.image_count + by)
     )
     _tell_images(connection, project_id)
+
+
+def _next_image_seq(connection: Connection, project_id: str) -> int:
+    """Count that an image comes, goes or gets other pixels."""
+    image_seq = schema.project.c.image_seq
+    connection.execute(
+        update(schema.project).where(schema.project.c.project_id == project_id).values(image_seq=image_seq + 1)
+    )
+    return int(project_row(connection, project_id).image_seq)
 
 
 def _tell_images(connection: Connection, project_id: str) -> None:

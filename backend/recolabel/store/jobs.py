@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,17 +31,23 @@ from recolabel.contract.jobs import (
 )
 from recolabel.contract.model_versions import MODEL_FILE
 from recolabel.contract.projects import LabelClass, ProjectSettings
-from recolabel.contract.updates import JobChanged
-from recolabel.errors import BadArgument, BlobNotFound, ContractMismatch, NothingToTrain
+from recolabel.errors import (
+    BadArgument,
+    BlobNotFound,
+    ContractMismatch,
+    ImageNotFound,
+    ImageReplaced,
+    NothingToTrain,
+)
 from recolabel.labels.fold import LabelMap
 from recolabel.retraining import LabelProgress
 from recolabel.settings import Settings
-from recolabel.snapshots import image_label_map, take_snapshot
+from recolabel.snapshots import take_snapshot
 from recolabel.store import schema
 from recolabel.store.clock import Clock
 from recolabel.store.database import Database
-from recolabel.store.held_out import held_out_of_image, held_out_of_project
-from recolabel.store.images import Images, image_row
+from recolabel.store.held_out import held_out_of_project
+from recolabel.store.images import Images, has_newer_fast_map, image_row
 from recolabel.store.job_states import (
     HELD_STATES,
     cancel_drawing,
@@ -55,9 +62,10 @@ from recolabel.store.job_states import (
     tell_of_job,
 )
 from recolabel.store.label_counts import labels_by_class
-from recolabel.store.labels import LABEL_KINDS, events_of_image, events_of_project, facts_of
+from recolabel.store.labels import LABEL_KINDS, events_of_project, facts_of, training_label_map
 from recolabel.store.orphans import sweep_orphans
 from recolabel.store.projects import classes_of, newest_version, project_row, working_version
+from recolabel.store.refining import Refining
 from recolabel.store.updates import forget_old
 
 KEPT_CHECKPOINTS = 2
@@ -67,10 +75,19 @@ PRUNE_EVERY = timedelta(minutes=1)
 class Jobs:
     """The jobs of all projects, and what a worker may ask while it holds one."""
 
-    def __init__(self, database: Database, blobs: Blobs, images: Images, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        images: Images,
+        refining: Refining,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
         self._database = database
         self._blobs = blobs
         self._images = images
+        self._refining = refining
         self._settings = settings
         self._clock = clock
         self._pruned_at: datetime | None = None
@@ -279,19 +296,41 @@ class Jobs:
             reproduction=reproduction,
         )
 
-    def label_map(self, job_id: str, fence: int, image_id: str) -> LabelMap:
-        """An image's labels at the job's position, (height, width) uint8: index in the job's classes, 254 void,
-        255 unlabelled. Held-out clicks are not among them.
+    def label_map(
+        self,
+        job_id: str,
+        fence: int,
+        image_id: str,
+        *,
+        label_seq: int | None = None,
+        class_uids: Sequence[str] | None = None,
+        image_sha256: str | None = None,
+    ) -> LabelMap:
+        """An image's labels, (height, width) uint8: class index, 254 void, 255 unlabelled. Held-out clicks are not
+        among them.
+
+        Args:
+            label_seq: position of the log; the job's own when left out.
+            class_uids: class index -> class; the job's own when left out. A class that is not among them says nothing.
+            image_sha256: of the pixels that the caller knows.
 
         Raises:
             LeaseLost, JobEnded, JobNotFound, ImageNotFound.
+            ImageReplaced: the image has other pixels by now.
         """
         with self._database.reading() as connection:
             job = leased_job(connection, job_id, fence)
             row = image_row(connection, image_id)
-            events = events_of_image(connection, image_id, job.label_seq)
-            held_out = held_out_of_image(connection, image_id)
-        return image_label_map(facts_of(row), events, json.loads(job.class_uids), without=held_out)
+            if row.project_id != job.project_id:
+                raise ImageNotFound
+            if image_sha256 not in (None, row.sha256):
+                raise ImageReplaced
+            return training_label_map(
+                connection,
+                row,
+                json.loads(job.class_uids) if class_uids is None else class_uids,
+                job.label_seq if label_seq is None else label_seq,
+            )
 
     def record_checkpoint(self, job_id: str, fence: int, report: CheckpointReport) -> None:
         """Note a checkpoint whose blob is stored; only now may the job resume from it.
@@ -329,10 +368,14 @@ class Jobs:
                 return _single_image(connection, job, only)
             version = _starting_version(job)
             of_project = (image.project_id == job.project_id) & image.removed_at.is_(None)
-            not_drawn = of_project & image.map_version.is_distinct_from(version)
+            in_view = self._images.image_in_view(job.project_id, now)
+            not_drawn = (
+                of_project
+                & image.map_version.is_distinct_from(version)
+                & ~has_newer_fast_map(job.label_seq, version, in_view)
+            )
             total = connection.execute(select(func.count()).select_from(schema.image).where(of_project)).scalar_one()
             missing = connection.execute(select(func.count()).select_from(schema.image).where(not_drawn)).scalar_one()
-            in_view = self._images.image_in_view(job.project_id, now)
             image_id = connection.execute(
                 select(image.image_id)
                 .where(not_drawn)
@@ -376,7 +419,11 @@ class Jobs:
             )
             return job_of(ended)
 
-        return self._database.write(work)
+        job = self._database.write(work)
+        # Somebody who came while it ended saw it active still, and queued none.
+        if job.kind == JobKind.REFINE and self._images.image_in_view(job.project_id, now) is not None:
+            self._refining.keep_fitted(job.project_id)
+        return job
 
     def fail(self, job_id: str, fence: int, failure: Failure) -> Job:
         """Give a job back: queued again if another start may help and is allowed, else failed (or cancelled when a

@@ -325,6 +325,16 @@ def events_of_image(connection: Connection, image_id: str, up_to: int) -> list[S
     )
 
 
+def training_label_map(connection: Connection, image: Row[Any], class_uids: Sequence[str], up_to: int) -> LabelMap:
+    """What a training or fit may know of an image's pixels at a log position: held-out clicks are not among them."""
+    return image_label_map(
+        facts_of(image),
+        events_of_image(connection, image.image_id, up_to),
+        class_uids,
+        without=held_out.held_out_of_image(connection, image.image_id),
+    )
+
+
 def events_of_project(connection: Connection, project_id: str, up_to: int) -> dict[str, list[StoredEvent]]:
     """The project's log up to and with `up_to`, oldest first, by image."""
     by_image: dict[str, list[StoredEvent]] = {}
