@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select
 
+from recolabel.blobs import Blobs
 from recolabel.contract.labels import (
     MAX_STROKE_WORK,
     SUBPIXEL,
@@ -46,6 +47,7 @@ from recolabel.store import held_out, schema
 from recolabel.store.clock import Clock
 from recolabel.store.database import Database
 from recolabel.store.images import image_row
+from recolabel.store.judgements import judge_live
 from recolabel.store.label_counts import add_counts, labels_by_class, recount_image, stored_event
 from recolabel.store.projects import classes_of, project_row
 from recolabel.store.updates import tell
@@ -69,8 +71,9 @@ IMAGE = select(schema.image).where(
 class Labels:
     """The label log of all projects."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, blobs: Blobs, clock: Clock) -> None:
         self._database = database
+        self._blobs = blobs
         self._clock = clock
 
     def append(self, project_id: str, events: Sequence[LabelEvent], annotator_id: str) -> LabelAcks:
@@ -84,7 +87,7 @@ class Labels:
         payloads = [event.model_dump_json() for event in events]
 
         def work(connection: Connection) -> LabelAcks:
-            return _Appending(connection, project_id, annotator_id, now).append(events, payloads)
+            return _Appending(connection, self._blobs, project_id, annotator_id, now).append(events, payloads)
 
         acks = self._database.write(work)
         self._database.remember_seq(acks.label_seq)
@@ -151,8 +154,11 @@ class Labels:
 class _Appending:
     """One batch inside its transaction: what was looked up already, and what is to be written at its end."""
 
-    def __init__(self, connection: Connection, project_id: str, annotator_id: str, now: datetime) -> None:
+    def __init__(
+        self, connection: Connection, blobs: Blobs, project_id: str, annotator_id: str, now: datetime
+    ) -> None:
         self._connection = connection
+        self._blobs = blobs
         self._project_id = project_id
         self._annotator_id = annotator_id
         self._now = now
@@ -268,7 +274,8 @@ class _Appending:
             return
         self._connection.execute(APPEND, self._new_rows)
         clicks = [(seq, event) for seq, _, event in self._new.values() if isinstance(event, ClickEvent)]
-        held_out.decide(self._connection, self._project_id, clicks)
+        out = held_out.decide(self._connection, self._project_id, clicks)
+        judge_live(self._connection, self._blobs, self._project_id, clicks, out)
         by_image: dict[str, list[tuple[int, str, LabelEvent]]] = {}
         for entry in self._new.values():
             by_image.setdefault(entry[2].image_id, []).append(entry)

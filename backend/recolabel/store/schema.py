@@ -142,6 +142,24 @@ random_click = Table(  # answers to random questions, and whether training may s
     Index("random_click_by_pixel", "image_id", "y", "x"),
 )
 
+judgement = Table(  # what a map said about a pixel whose label its author had not learnt from
+    "judgement",
+    metadata,
+    Column("seq", Integer, ForeignKey("label_event.seq"), primary_key=True, autoincrement=False),  # of the click
+    Column("drawn_by", Text, primary_key=True),
+    Column("model_version", Integer, primary_key=True, autoincrement=False),  # 0: none
+    Column("project_id", String(36), ForeignKey("project.project_id"), nullable=False),
+    Column("image_id", String(36), ForeignKey("image.image_id"), nullable=False),
+    Column("said", String(36), nullable=False),  # class_uid
+    Column("predicted", String(36), nullable=False),  # class_uid
+    Column("confidence", Integer, nullable=False),  # round(255 * probability)
+    Column("map_label_seq", Integer, nullable=False),
+    Column("asked", Text),
+    Column("held_out", Integer, nullable=False),
+    Column("live", Integer, nullable=False),  # 1: the map was on the image when the click came
+    Index("judgement_by_project", "project_id", "seq"),
+)
+
 class_count = Table(  # derived: labels that hold, by image and class; `void` counts as a class here
     "class_count",
     metadata,

@@ -39,6 +39,22 @@ def upgrade() -> None:
         sa.Column("held_out", sa.Integer(), nullable=False),
         sa.Column("decided_here", sa.Integer(), nullable=False),
     )
+    op.create_table(
+        "judgement",
+        sa.Column("seq", sa.Integer(), sa.ForeignKey("label_event.seq"), primary_key=True, autoincrement=False),
+        sa.Column("drawn_by", sa.Text(), primary_key=True),
+        sa.Column("model_version", sa.Integer(), primary_key=True, autoincrement=False),
+        sa.Column("project_id", sa.String(36), sa.ForeignKey("project.project_id"), nullable=False),
+        sa.Column("image_id", sa.String(36), sa.ForeignKey("image.image_id"), nullable=False),
+        sa.Column("said", sa.String(36), nullable=False),
+        sa.Column("predicted", sa.String(36), nullable=False),
+        sa.Column("confidence", sa.Integer(), nullable=False),
+        sa.Column("map_label_seq", sa.Integer(), nullable=False),
+        sa.Column("asked", sa.Text(), nullable=True),
+        sa.Column("held_out", sa.Integer(), nullable=False),
+        sa.Column("live", sa.Integer(), nullable=False),
+    )
+    op.create_index("judgement_by_project", "judgement", ["project_id", "seq"])
     op.create_index("random_click_by_class", "random_click", ["project_id", "class_uid"])
     op.create_index("random_click_by_pixel", "random_click", ["image_id", "y", "x"])
     for change in ("UPDATE", "DELETE"):
