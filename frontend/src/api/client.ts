@@ -19,6 +19,7 @@ import type {
   NewProject,
   NewTraining,
   Project,
+  Question,
   QuestionPage,
   SettingsPatch,
   UploadResult,
@@ -27,13 +28,15 @@ import type {
 
 const ROOT = '/api/v1'
 
-type Query = Record<string, string | number | null | undefined>
+type Query = Record<string, string | number | readonly string[] | null | undefined>
 
 /** The address of a resource, for links and image sources. */
 export function address(path: string, query: Query = {}): string {
   const search = new URLSearchParams()
   for (const [name, value] of Object.entries(query)) {
-    if (value !== null && value !== undefined) search.set(name, String(value))
+    if (value === null || value === undefined) continue
+    if (typeof value === 'object') for (const one of value) search.append(name, one)
+    else search.set(name, String(value))
   }
   const tail = search.toString()
   return `${ROOT}${path}${tail === '' ? '' : `?${tail}`}`
@@ -127,8 +130,14 @@ export const labels = {
 }
 
 export const questions = {
-  next: (projectId: Id, imageId: Id | null, limit: number) =>
-    ask<QuestionPage>(`/projects/${projectId}/questions`, { image_id: imageId, limit }),
+  /** @param exclude questions that are here already */
+  next: (projectId: Id, imageId: Id | null, limit: number, exclude: readonly Id[]) =>
+    ask<QuestionPage>(`/projects/${projectId}/questions`, { image_id: imageId, limit, exclude }),
+  /** Nobody can tell: the pixel is not asked about again. */
+  skip: (projectId: Id, { question_id, image_id, pixel }: Question) =>
+    tell<void>('POST', `/projects/${projectId}/questions/${question_id}/skip`, { image_id, pixel }),
+  unskip: (projectId: Id, { question_id }: Question) =>
+    tell<void>('DELETE', `/projects/${projectId}/questions/${question_id}/skip`),
 }
 
 export const jobs = {

@@ -34,6 +34,8 @@ export type Ack = Schemas['Ack']
 export type LabelAcks = Schemas['LabelAcks']
 export type ImageLabels = Schemas['ImageLabels']
 export type Question = Schemas['Question']
+/** How the pixel of a question was chosen. */
+export type Asked = Question['asked']
 export type QuestionPage = Schemas['QuestionPage']
 export type Job = Schemas['Job']
 export type TrainSpec = Schemas['TrainSpec']

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { COMMANDS, type CommandId, classPlace } from './commands'
-import { type Binding, bindingFor, KEYMAP, type KeyStroke, keyNames, keysOf, type Scope } from './keymap'
+import { type Binding, bindingFor, KEYMAP, type KeyStroke, keyNames, keysOf, letterOf, type Scope } from './keymap'
 
 const EVERYDAY: readonly Scope[] = ['draw', 'view', 'navigate', 'model', 'always']
 
@@ -13,11 +13,48 @@ const written = (binding: Binding): string =>
 
 describe('the key map', () => {
   it('has no key twice among scopes that count at the same time', () => {
-    for (const scopes of [['question'], EVERYDAY]) {
+    for (const scopes of [['question'], ['answer'], EVERYDAY]) {
       const keys = KEYMAP.filter((binding) => scopes.includes(binding.scope)).map(written)
 
       expect(keys.filter((key, i) => keys.indexOf(key) !== i)).toEqual([])
     }
+  })
+
+  it('leaves all letters to the classes in Answer mode', () => {
+    const letters = KEYMAP.filter((binding) => binding.scope === 'answer' && /^[a-z]$/.test(binding.key ?? ''))
+
+    expect(letters).toEqual([])
+  })
+
+  it.each([
+    { remark: 'Enter is the guess', press: stroke('Enter', 'Enter'), command: 'question.acceptGuess' },
+    { remark: 'a digit is the class of draw mode', press: stroke('é', 'Digit2'), command: 'class.2' },
+    { remark: 'Space skips', press: stroke(' ', 'Space'), command: 'answer.skip' },
+    { remark: 'Delete is void', press: stroke('Delete', 'Delete'), command: 'question.void' },
+    { remark: 'Backspace takes back', press: stroke('Backspace', 'Backspace'), command: 'answer.takeBack' },
+    {
+      remark: 'plus needs Shift on some layouts',
+      press: stroke('+', 'Equal', { shiftKey: true }),
+      command: 'answer.closer',
+    },
+    { remark: 'minus shows more', press: stroke('-', 'Minus'), command: 'answer.wider' },
+    { remark: 'backquote peeks', press: stroke('`', 'Backquote'), command: 'view.peek' },
+    { remark: 'Esc leaves', press: stroke('Escape', 'Escape'), command: 'question.leave' },
+    { remark: 'T does not train', press: stroke('t', 'KeyT'), command: null },
+  ])('in Answer mode $remark', ({ press, command }) => {
+    expect(bindingFor(press, ['answer', 'always'])?.command ?? null).toBe(command)
+  })
+
+  it.each([
+    { remark: 'a letter', press: stroke('r', 'KeyR'), letter: 'r' },
+    { remark: 'with Caps Lock', press: stroke('R', 'KeyR'), letter: 'r' },
+    { remark: 'on a Cyrillic layout', press: stroke('к', 'KeyR'), letter: 'r' },
+    { remark: 'not with Ctrl', press: stroke('r', 'KeyR', { ctrlKey: true }), letter: null },
+    { remark: 'not with Shift', press: stroke('R', 'KeyR', { shiftKey: true }), letter: null },
+    { remark: 'a digit is none', press: stroke('1', 'Digit1'), letter: null },
+    { remark: 'Enter is none', press: stroke('Enter', 'Enter'), letter: null },
+  ])('knows the letter that was typed: $remark', ({ press, letter }) => {
+    expect(letterOf(press)).toBe(letter)
   })
 
   it('reaches every command', () => {

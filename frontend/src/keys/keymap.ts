@@ -1,11 +1,15 @@
 import type { CommandId } from './commands'
 
-/** Where a key means something. `question` comes before all others while a question is asked. */
-export type Scope = 'question' | 'draw' | 'view' | 'navigate' | 'model' | 'always'
+/**
+ * Where a key means something. `question` comes before all others while a question is asked. In `answer` no letter is a
+ * command, for every letter may answer with a class.
+ */
+export type Scope = 'answer' | 'question' | 'draw' | 'view' | 'navigate' | 'model' | 'always'
 
 /** The scopes as the help page shows them. */
 export const SCOPE_TITLES: Readonly<Record<Scope, string>> = {
   question: 'While a question is asked',
+  answer: 'Answer mode',
   draw: 'Draw',
   view: 'View',
   navigate: 'Images and questions',
@@ -35,10 +39,22 @@ export const KEYMAP: readonly Binding[] = [
   { scope: 'question', command: 'question.void', key: 'Delete' },
   { scope: 'question', command: 'question.leave', key: 'Escape' },
 
-  ...Array.from({ length: 10 }, (_, i): Binding => {
-    const place = i + 1
-    return { scope: 'draw', command: `class.${place}` as CommandId, code: `Digit${place % 10}` }
-  }),
+  { scope: 'answer', command: 'question.acceptGuess', key: 'Enter' },
+  ...digits('answer'),
+  { scope: 'answer', command: 'answer.skip', key: ' ' },
+  { scope: 'answer', command: 'question.void', key: 'Delete' },
+  { scope: 'answer', command: 'answer.takeBack', key: 'Backspace' },
+  { scope: 'answer', command: 'view.peek', code: 'Backquote' },
+  { scope: 'answer', command: 'answer.closer', key: '+' },
+  { scope: 'answer', command: 'answer.closer', key: '=' },
+  { scope: 'answer', command: 'answer.wider', key: '-' },
+  { scope: 'answer', command: 'view.panLeft', key: 'ArrowLeft' },
+  { scope: 'answer', command: 'view.panRight', key: 'ArrowRight' },
+  { scope: 'answer', command: 'view.panUp', key: 'ArrowUp' },
+  { scope: 'answer', command: 'view.panDown', key: 'ArrowDown' },
+  { scope: 'answer', command: 'question.leave', key: 'Escape' },
+
+  ...digits('draw'),
   { scope: 'draw', command: 'class.void', key: 'Delete' },
   { scope: 'draw', command: 'class.swap', key: 'x' },
   { scope: 'draw', command: 'tool.click', key: 'c' },
@@ -77,6 +93,7 @@ export const KEYMAP: readonly Binding[] = [
   { scope: 'navigate', command: 'image.previous', key: 'd' },
   { scope: 'navigate', command: 'image.previous', key: 'ArrowLeft', ctrl: true },
   { scope: 'navigate', command: 'image.previous', key: 'PageUp' },
+  { scope: 'navigate', command: 'answer.enter', key: 'a' },
   { scope: 'navigate', command: 'question.next', key: 'n' },
   { scope: 'navigate', command: 'question.previous', key: 'n', shift: true },
 
@@ -88,6 +105,14 @@ export const KEYMAP: readonly Binding[] = [
   { scope: 'always', command: 'help.saved', key: 's', ctrl: true },
   { scope: 'always', command: 'mode.leave', key: 'Escape' },
 ]
+
+/** The ten class keys of a scope: the same finger says the same class everywhere. */
+function digits(scope: Scope): Binding[] {
+  return Array.from({ length: 10 }, (_, i) => {
+    const place = i + 1
+    return { scope, command: `class.${place}` as CommandId, code: `Digit${place % 10}` }
+  })
+}
 
 /** What the mouse does, for the help page. */
 export const MOUSE_HELP: readonly { readonly gesture: string; readonly title: string }[] = [
@@ -140,6 +165,13 @@ function typesDigit(stroke: KeyStroke): boolean {
   return /^\d$/.test(stroke.key)
 }
 
+/** The letter a to z that was typed alone; null for everything else. */
+export function letterOf(stroke: KeyStroke): string | null {
+  if (stroke.ctrlKey || stroke.metaKey || stroke.altKey || stroke.shiftKey) return null
+  const letter = letterOrName(stroke)
+  return /^[a-z]$/.test(letter) ? letter : null
+}
+
 /** Layouts without Latin letters (Cyrillic, Greek) fall back to the place of the key. */
 function letterOrName(stroke: KeyStroke): string {
   if (stroke.key.length > 1) return stroke.key
@@ -150,6 +182,7 @@ function letterOrName(stroke: KeyStroke): string {
 
 const KEY_NAMES: Readonly<Record<string, string>> = {
   ' ': 'Space',
+  Backspace: '⌫',
   Backquote: '`',
   ArrowLeft: '←',
   ArrowRight: '→',

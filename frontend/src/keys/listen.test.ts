@@ -78,6 +78,23 @@ describe('keys', () => {
     expect(ran).toEqual(['view.hand', 'view.hand released'])
   })
 
+  it('are letters first where letters mean something', () => {
+    stop()
+    const typed: string[] = []
+    stop = listenToKeys(window, {
+      scopes: () => ['draw'],
+      run: (command) => ran.push(command),
+      typed: (letter) => letter !== 'c' && typed.push(letter) > 0,
+    })
+
+    press('b')
+    press('b', { repeat: true })
+    press('c')
+
+    expect(typed).toEqual(['b'])
+    expect(ran).toEqual(['tool.click'])
+  })
+
   it('mean nothing after listening stopped', () => {
     stop()
     press('b')

@@ -1,11 +1,13 @@
 import { COMMANDS, type CommandId } from './commands'
-import { bindingFor, type Scope } from './keymap'
+import { bindingFor, letterOf, type Scope } from './keymap'
 
 export interface KeyHandlers {
   /** Scopes that count just now, the most particular first. Asked at every key. */
   scopes(): readonly Scope[]
   /** A held command gets `press` and, when the key is let go or the window loses focus, `release`. */
   run(command: CommandId, phase: 'press' | 'release'): void
+  /** A letter a to z was typed; true when it means something other than what the key map says. */
+  typed?(letter: string): boolean
 }
 
 /** Kinds of input in which nobody types text: letters may be commands there. */
@@ -28,6 +30,11 @@ export function listenToKeys(target: Window | HTMLElement, handlers: KeyHandlers
   const press = (event: KeyboardEvent): void => {
     if (event.isComposing || event.key === 'Process' || event.defaultPrevented) return
     if (!mayCommand(event)) return
+    const letter = event.repeat ? null : letterOf(event)
+    if (letter !== null && handlers.typed?.(letter) === true) {
+      event.preventDefault()
+      return
+    }
     const binding = bindingFor(event, handlers.scopes())
     if (binding === null) return
     event.preventDefault()

@@ -1,12 +1,12 @@
 /** From a gesture to a label event. Ids are made here, so that sending an event twice stores it once. */
 
-import type { ClassOrVoid, FixedPoint, Id, LabelEvent, Pixel } from '../api/types'
+import type { Asked, ClassOrVoid, FixedPoint, Id, LabelEvent, Pixel } from '../api/types'
 
 export const VOID = 'void'
 
 /** What the annotator means, before it has an id and a time. */
 export type Statement =
-  | { kind: 'click'; class_uid: ClassOrVoid; pixel: Pixel; question_id?: Id | null }
+  | { kind: 'click'; class_uid: ClassOrVoid; pixel: Pixel; question_id?: Id; asked?: Asked }
   | { kind: 'stroke'; class_uid: ClassOrVoid; points: FixedPoint[]; radius: number }
   | { kind: 'erase'; points: FixedPoint[]; radius: number; targets: Id[] }
   | { kind: 'undo'; targets: Id[] }

@@ -1,10 +1,11 @@
 import { untracked, useSignalEffect } from '@preact/signals'
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import type { ClassOrVoid, Id } from '../api/types'
 import { type CommandId, classPlace } from '../keys/commands'
 import type { Scope } from '../keys/keymap'
 import { listenToKeys } from '../keys/listen'
 import { VOID } from '../labels/events'
+import { keepAhead } from '../state/ahead'
 import {
   activeClass,
   chooseClass,
@@ -17,9 +18,22 @@ import {
   labelCountHere,
   openImage,
   redo,
+  answer as sayAnswer,
   swapClass,
   undo,
 } from '../state/annotation'
+import {
+  acceptGuess as acceptInAnswerMode,
+  answerWith,
+  changeContext,
+  enterAnswering,
+  isAnswering,
+  keepAnswering,
+  leaveAnswering,
+  letters,
+  skip,
+  takeBack,
+} from '../state/answering'
 import { expectMoreNeighbours, forgetNeighbours, loadNeighbours, neighbourOf, setLabelCount } from '../state/imageList'
 import { go, place } from '../state/location'
 import { watchMaps } from '../state/maps'
@@ -27,16 +41,20 @@ import { notify } from '../state/notices'
 import { prefer, preferences } from '../state/preferences'
 import { classes, project, stopTraining, train, training, whenHinted } from '../state/project'
 import {
-  forgetAhead,
   forgetAllQuestions,
+  forgetFarAhead,
+  guess,
   leaveQuestions,
   leaveUnlessAbout,
   nextQuestion,
   previousQuestion,
   question,
+  whyNone,
 } from '../state/questions'
 import { unsentCount } from '../state/sync'
 import { changeOpacity, editor, isPeeking, pointer, predictedAt, resizeBrush, takeTool } from '../state/tools'
+import { AnswerPrompt } from '../ui/answerPrompt'
+import { AnswerLegend, AnswerProgress } from '../ui/answerSide'
 import { Banner } from '../ui/banner'
 import { ClassPanel } from '../ui/classPanel'
 import { Filmstrip } from '../ui/filmstrip'
@@ -59,7 +77,8 @@ const ZOOM = 1.25
 export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: Id }) {
   const [isHelpOpen, setHelpOpen] = useState(false)
 
-  useEffect(() => {
+  // Before the next frame, not after it: a question about another image must not wait for one.
+  useLayoutEffect(() => {
     const closeImage = openImage(projectId, imageId)
     const stopMaps = watchMaps(imageId)
     return () => {
@@ -73,13 +92,17 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
   useEffect(() => {
     forgetNeighbours()
     forgetAllQuestions()
-    // Guesses of an older map would mislead; the question on screen stays.
+    // The model has learned: better questions than those far ahead can be had. The one on screen stays.
     const stop = whenHinted((hint) => {
       if (hint.kind === 'images') expectMoreNeighbours()
-      if (hint.kind === 'map' || hint.kind === 'version') forgetAhead()
-    }, forgetAhead)
+      if (hint.kind === 'map' || hint.kind === 'version') forgetFarAhead()
+    }, forgetFarAhead)
+    const stopAhead = keepAhead()
+    const stopAnswering = keepAnswering()
     return () => {
       stop()
+      stopAhead()
+      stopAnswering()
       forgetAllQuestions()
     }
   }, [projectId])
@@ -87,7 +110,28 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
   useSignalEffect(() => {
     // The address and not the image drawn for it: a quick hand may be two images further by now.
     const opened = place.value
-    if (opened.page === 'annotate') untracked(() => leaveUnlessAbout(opened.imageId))
+    if (opened.page === 'annotate') {
+      untracked(() => {
+        // Without a question Answer mode waits for one, wherever it is.
+        if (isAnswering.value && question.value === null) return
+        leaveUnlessAbout(opened.imageId)
+        if (question.value === null) leaveAnswering()
+      })
+    }
+  })
+
+  const focusBefore = useRef<Element | null>(null)
+  useSignalEffect(() => {
+    if (isAnswering.value) {
+      focusBefore.current = document.activeElement
+      editor.peek()?.focus()
+      return
+    }
+    const before = focusBefore.current
+    focusBefore.current = null
+    // A control of Answer mode is gone with it, and the focus with the control.
+    if (document.activeElement === document.body || document.activeElement === null) editor.peek()?.focus()
+    else if (before instanceof HTMLElement && before.isConnected && before !== document.body) before.focus()
   })
 
   useSignalEffect(() => {
@@ -109,20 +153,28 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
   const follow = (asked: { image_id: Id } | null) => {
     if (asked !== null) go({ page: 'annotate', projectId, imageId: asked.image_id })
   }
-  const askNext = () => void nextQuestion(projectId, imageId).then(follow)
+  const askNext = async () => {
+    // Where a random question leads is no reason to ask more about that image.
+    const next = await nextQuestion(projectId, question.peek()?.asked === 'random' ? null : imageId)
+    if (next === null && whyNone.peek() !== null) notify('done', whyNone.peek() ?? '')
+    follow(next)
+  }
   const answer = (classUid: ClassOrVoid) => {
+    if (isAnswering.peek()) return answerWith(classUid)
     const asked = question.peek()
     if (asked === null || asked.image_id !== image.peek()?.image_id) return
-    click(asked.pixel, classUid, asked.question_id)
-    askNext()
+    sayAnswer(asked, classUid)
+    void askNext()
   }
   const acceptGuess = () => {
-    const guess = question.peek()?.guess ?? null
-    if (guess !== null) answer(guess)
+    if (isAnswering.peek()) return acceptInAnswerMode()
+    const guessed = guess.peek()
+    if (guessed !== null) answer(guessed.classUid)
   }
   const chooseOrAnswer = (place: number) => {
     const classUid = classes.peek()[place]?.class_uid
     if (classUid === undefined) return
+    if (isAnswering.peek()) return answerWith(classUid)
     if (question.peek() !== null) answer(classUid)
     // An answer chooses as well: a click after it says what the hand said last.
     chooseClass(classUid)
@@ -143,6 +195,7 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
       return
     }
     if (command === 'view.hand') return stage?.holdHand(phase === 'press')
+    if (command === 'answer.skip') return holdOrSkip(phase)
     if (phase === 'release') return
     switch (command) {
       case 'view.zoomIn':
@@ -200,7 +253,7 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
       case 'image.previous':
         return void showNextImage(-1)
       case 'question.next':
-        return askNext()
+        return void askNext()
       case 'question.previous':
         return follow(previousQuestion())
       case 'question.acceptGuess':
@@ -208,7 +261,15 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
       case 'question.void':
         return answer(VOID)
       case 'question.leave':
-        return leaveQuestions()
+        return isAnswering.peek() ? leaveAnswering() : leaveQuestions()
+      case 'answer.enter':
+        return void enterAnswering(projectId)
+      case 'answer.takeBack':
+        return takeBack()
+      case 'answer.closer':
+        return changeContext(1)
+      case 'answer.wider':
+        return changeContext(-1)
       case 'model.train':
         return training.peek() === null ? void train({}) : undefined
       case 'model.stop':
@@ -222,7 +283,13 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
     }
   }
 
-  useEffect(() => listenToKeys(window, { scopes, run }), [projectId, imageId])
+  // One listener for all images: a key that is held down while the image changes stays held.
+  const latestRun = useRef(run)
+  latestRun.current = run
+  useEffect(
+    () => listenToKeys(window, { scopes, typed, run: (command, phase) => latestRun.current(command, phase) }),
+    [],
+  )
 
   const open = image.value
   return (
@@ -239,10 +306,20 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
           class="button"
           data-testid="next-question"
           title="Ask me about the pixel the model is least sure of (N)"
-          onClick={askNext}
+          onClick={() => void askNext()}
         >
           <QuestionIcon />
           Ask me <kbd>N</kbd>
+        </button>
+        <button
+          type="button"
+          class="button"
+          data-testid="answer-mode"
+          aria-pressed={isAnswering.value}
+          title="Answer one pixel after another from the keyboard (A)"
+          onClick={() => (isAnswering.peek() ? leaveAnswering() : void enterAnswering(projectId))}
+        >
+          Answer <kbd>A</kbd>
         </button>
         <button
           type="button"
@@ -257,8 +334,14 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
       </Header>
       <main class="workbench">
         <div class="side left">
-          <ToolPanel />
-          <ClassPanel />
+          {isAnswering.value ? (
+            <AnswerLegend />
+          ) : (
+            <>
+              <ToolPanel />
+              <ClassPanel />
+            </>
+          )}
         </div>
         <div class="stage-area">
           <Stage />
@@ -278,13 +361,23 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
           )}
           <div class="stage-top">
             <Banner />
-            <QuestionBar onAccept={acceptGuess} onVoid={() => answer(VOID)} onNext={askNext} onLeave={leaveQuestions} />
+            <AnswerPrompt />
+            {!isAnswering.value && (
+              <QuestionBar
+                onAccept={acceptGuess}
+                onVoid={() => answer(VOID)}
+                onNext={() => void askNext()}
+                onLeave={leaveQuestions}
+              />
+            )}
           </div>
           <StageFoot />
         </div>
-        <Filmstrip onPrevious={() => void showNextImage(-1)} onNext={() => void showNextImage(1)} />
+        {!isAnswering.value && (
+          <Filmstrip onPrevious={() => void showNextImage(-1)} onNext={() => void showNextImage(1)} />
+        )}
         <div class="side right">
-          <ModelPanel />
+          {isAnswering.value ? <AnswerProgress /> : <ModelPanel />}
           <OverlayPanel />
         </div>
       </main>
@@ -306,8 +399,38 @@ function passFocusOn(event: MouseEvent): void {
 const DRAWING: readonly Scope[] = ['draw', 'view', 'navigate', 'model', 'always']
 const ANSWERING: readonly Scope[] = ['question', ...DRAWING]
 
+/** No letter is a command in here. */
+const ANSWER_MODE: readonly Scope[] = ['answer', 'always']
+
 function scopes(): readonly Scope[] {
+  if (isAnswering.peek()) return ANSWER_MODE
   return question.peek() === null ? DRAWING : ANSWERING
+}
+
+/** In Answer mode a letter is a class, or nothing. */
+function typed(letter: string): boolean {
+  if (!isAnswering.peek()) return false
+  const found = [...letters.peek()].find(([, one]) => one === letter)
+  if (found !== undefined) answerWith(found[0])
+  return true
+}
+
+const TAP_MS = 500
+let handHeld: { since: number; x: number; y: number } | null = null
+
+/** Space: a tap skips the question, held down it moves the picture. */
+function holdOrSkip(phase: 'press' | 'release'): void {
+  const stage = editor.peek()
+  const at = { x: stage?.viewport.originX ?? 0, y: stage?.viewport.originY ?? 0 }
+  stage?.holdHand(phase === 'press')
+  if (phase === 'press') {
+    handHeld = { since: Date.now(), ...at }
+    return
+  }
+  const held = handHeld
+  handHeld = null
+  if (held === null || Date.now() - held.since > TAP_MS || held.x !== at.x || held.y !== at.y) return
+  skip()
 }
 
 function classNameNow(): string {

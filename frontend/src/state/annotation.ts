@@ -3,7 +3,7 @@
 import { batch, computed, signal } from '@preact/signals'
 import { images as imageApi, labels as labelApi } from '../api/client'
 import { Problem, sentenceOf } from '../api/problems'
-import type { Ack, ClassOrVoid, Id, ImageInfo, LabelEvent, StoredEvent } from '../api/types'
+import type { Ack, ClassOrVoid, Id, ImageInfo, LabelEvent, Pixel, Question, StoredEvent } from '../api/types'
 import {
   countByClass,
   entriesOf,
@@ -14,9 +14,10 @@ import {
   saidPixels,
   undoTarget,
 } from '../labels/document'
-import type { Statement } from '../labels/events'
+import type { OpenedImage, Statement } from '../labels/events'
 import { learnWhoIAm, me } from './login'
 import { notify, report } from './notices'
+import { fetchPicture, forgetPictures, holdPicture, keepPicture, readyPicture } from './pictures'
 import { classes, nameOfClass, whenHinted } from './project'
 import { clientId, keep, makeEvent, pendingOf, whenJudged } from './sync'
 import { mark } from './timing'
@@ -100,9 +101,13 @@ export function openImage(projectId: Id, imageId: Id): () => void {
     (hint) => {
       const isOthers = hint.kind === 'labels' && hint.image_id === imageId && hint.client_id !== clientId
       if (isOthers) void fetchLabels(imageId, aborted)
-      else if (hint.kind === 'images') void lookAgain(imageId, aborted)
+      else if (hint.kind === 'images') {
+        forgetPictures()
+        void lookAgain(imageId, aborted)
+      }
     },
     () => {
+      forgetPictures()
       if (imageProblem.value === null) void fetchLabels(imageId, aborted)
       else void load(imageId, aborted)
     },
@@ -127,28 +132,27 @@ export function clearStage(): void {
     wantedId.value = null
     show(null, null)
   })
+  forgetPictures()
 }
 
-async function load(imageId: Id, aborted: AbortSignal): Promise<void> {
+async function load(imageId: Id, aborted: AbortSignal, how: 'ready' | 'anew' = 'ready'): Promise<void> {
   try {
     if (me.value === null) await learnWhoIAm()
-    const labelsComing = labelApi.ofImage(imageId, 0)
-    // Awaited below; until then a failure of the picture comes first.
-    labelsComing.catch(() => undefined)
-    const info = await imageApi.get(imageId)
-    const bitmap = await createImageBitmap(await imageApi.fetchFile(info, aborted))
-    if (aborted.aborted) return bitmap.close()
-    const { events, last_seq } = await labelsComing
+    const kept = how === 'ready' ? readyPicture(imageId) : null
+    const fresh = kept ?? (await fetchPicture(imageId, aborted))
     const unsent = await pendingOf(imageId)
-    if (aborted.aborted) return bitmap.close()
+    const isLetGo = kept !== null && readyPicture(imageId)?.bitmap !== kept.bitmap
+    if (isLetGo && !aborted.aborted) return load(imageId, aborted, 'anew')
+    if (aborted.aborted) return how === 'ready' ? keepPicture(fresh) : fresh.bitmap.close()
     batch(() => {
       imageProblem.value = null
-      show(info, bitmap)
-      fetchedSeq = last_seq
-      stored.value = mergeStored([], events)
+      show(fresh.info, fresh.bitmap)
+      fetchedSeq = fresh.lastSeq
+      stored.value = mergeStored([], fresh.events)
       pending.value = settled(unsent)
       areLabelsLoaded.value = true
     })
+    keepPicture(fresh)
     // What others said in the meantime was hinted at before there was a place for it.
     await fetchLabels(imageId, aborted)
   } catch (error) {
@@ -163,7 +167,11 @@ async function load(imageId: Id, aborted: AbortSignal): Promise<void> {
 }
 
 function show(info: ImageInfo | null, bitmap: ImageBitmap | null): void {
-  picture.value?.close()
+  const before = image.value
+  const kept = before === null ? null : readyPicture(before.image_id)
+  // Back on this image its labels stand at once, and only what came since is asked for.
+  if (kept !== null && areLabelsLoaded.value) keepPicture({ ...kept, events: stored.value, lastSeq: fetchedSeq })
+  holdPicture(info?.image_id ?? null)
   picture.value = bitmap
   image.value = info
   stored.value = []
@@ -177,7 +185,7 @@ async function lookAgain(imageId: Id, aborted: AbortSignal): Promise<void> {
   try {
     const info = await imageApi.get(imageId)
     if (aborted.aborted || image.value?.image_id !== imageId || info.sha256 === image.value.sha256) return
-    await load(imageId, aborted)
+    await load(imageId, aborted, 'anew')
     if (aborted.aborted || imageProblem.value !== null) return
     notify('done', 'This image was replaced by another one; its labels start anew. The old ones stay in the log.')
   } catch (error) {
@@ -237,17 +245,28 @@ function takeAcks(events: readonly LabelEvent[], acks: readonly Ack[], imageId: 
 }
 
 /** Show what was said at once, and bring it on its way. */
-function say(statement: Statement): void {
-  const open = image.value
-  if (open === null) return
-  const event = makeEvent(statement, open)
+function say(statement: Statement, about: OpenedImage | null = image.value): Id | null {
+  if (about === null) return null
+  const event = makeEvent(statement, about)
   if (event.kind === 'click') mark('click', { eventId: event.event_id })
-  pending.value = [...pending.value, event]
+  if (about.image_id === image.value?.image_id) pending.value = [...pending.value, event]
   keep(event).catch(report)
+  return event.event_id
 }
 
-export function click(pixel: { x: number; y: number }, classUid: ClassOrVoid, questionId: Id | null = null): void {
-  say({ kind: 'click', class_uid: classUid, pixel, question_id: questionId })
+export function click(pixel: Pixel, classUid: ClassOrVoid): void {
+  say({ kind: 'click', class_uid: classUid, pixel })
+}
+
+/** Answer a question about the image on the stage; the event's id. */
+export function answer(question: Question, classUid: ClassOrVoid): Id | null {
+  const { pixel, question_id, asked } = question
+  return say({ kind: 'click', class_uid: classUid, pixel, question_id, asked })
+}
+
+/** Take back one event, of whichever image. */
+export function takeBackEvent(eventId: Id, about: OpenedImage): void {
+  say({ kind: 'undo', targets: [eventId] }, about)
 }
 
 export function stroke(points: { x: number; y: number }[], radius: number): void {

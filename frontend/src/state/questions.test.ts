@@ -10,7 +10,7 @@ import {
   stillOpen,
 } from './questions'
 
-const asked = (id: string, imageId = 'meadow') => ({ question_id: id, image_id: imageId }) as Question
+const asked = (id: string, imageId = 'meadow') => ({ question_id: id, image_id: imageId, guess: null }) as Question
 
 const fetched = vi.fn<typeof fetch>()
 beforeEach(() => vi.stubGlobal('fetch', fetched))

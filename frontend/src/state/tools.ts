@@ -5,6 +5,7 @@ import type { Editor, ToolId } from '../canvas/editor'
 import { saidAt } from './annotation'
 import { overlay } from './maps'
 import { prefer, preferences } from './preferences'
+import { isBlind } from './questions'
 
 export const tool = signal<ToolId>('click')
 /** The tool before the eyedropper, which is given back after one pick. */
@@ -54,5 +55,5 @@ export function predictedAt(pixel: { x: number; y: number }): { classUid: string
 export const readOut = computed(() => {
   const pixel = pointer.value
   if (pixel === null) return null
-  return { pixel, said: saidAt(pixel), predicted: predictedAt(pixel) }
+  return { pixel, said: saidAt(pixel), predicted: isBlind.value ? null : predictedAt(pixel) }
 })

@@ -5,6 +5,7 @@ import type { ClassPatch, Id, LabelClass } from '../api/types'
 import { VOID } from '../labels/events'
 import { nextColour, VOID_COLOUR } from '../labels/palette'
 import { activeClass, chooseClass } from '../state/annotation'
+import { letters } from '../state/answering'
 import { classCounts, classes, project, takeClass } from '../state/project'
 import { mistakeIn, namesIn } from './classChips'
 import { Dialog } from './dialog'
@@ -140,6 +141,8 @@ function addOrBringBack(projectId: Id, name: string): Promise<LabelClass> {
 function EditClass({ labelClass, onClose }: { labelClass: LabelClass; onClose: () => void }) {
   const [name, setName] = useState(labelClass.name)
   const [colour, setColour] = useState(labelClass.colour)
+  const proposed = letters.value.get(labelClass.class_uid) ?? ''
+  const [letter, setLetter] = useState(proposed)
   const [mistake, setMistake] = useState<string | null>(null)
   const change = async (patch: ClassPatch) => {
     const open = project.value
@@ -155,7 +158,9 @@ function EditClass({ labelClass, onClose }: { labelClass: LabelClass; onClose: (
     const others = (project.value?.classes ?? []).filter((one) => one.class_uid !== labelClass.class_uid)
     const problem = mistakeIn([name.trim()].filter(Boolean), others)
     if (problem !== null) return setMistake(problem)
-    void change({ name: name.trim(), colour })
+    if (letter !== '' && !/^[a-z]$/.test(letter)) return setMistake('The letter is one of a to z.')
+    const isChosen = letter !== '' && letter !== proposed
+    void change({ name: name.trim(), colour, ...(isChosen ? { key: letter } : {}) })
   }
   return (
     <Dialog title={`Class “${labelClass.name}”`} onClose={onClose}>
@@ -186,6 +191,22 @@ function EditClass({ labelClass, onClose }: { labelClass: LabelClass; onClose: (
               }}
             />
           </div>
+        </div>
+        <div class="form-row">
+          <label for="class-letter">Letter in Answer mode</label>
+          <input
+            id="class-letter"
+            class="field letter"
+            data-testid="class-letter"
+            maxLength={1}
+            autocomplete="off"
+            value={letter}
+            onInput={(event) => {
+              setLetter(event.currentTarget.value.toLowerCase())
+              setMistake(null)
+            }}
+          />
+          <p class="hint small">Another class that has this letter gives it up.</p>
         </div>
         <p class="mistake" role="alert">
           {mistake}

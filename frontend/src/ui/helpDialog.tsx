@@ -56,5 +56,8 @@ function commandsOf(scope: Scope): KeyLine[] {
   const lines = ids
     .filter((id) => !id.startsWith('class.') || id === 'class.void' || id === 'class.swap')
     .map((id) => ({ title: COMMANDS[id].title, keys: keysOf(id, bindings) }))
-  return ids.includes('class.1') ? [{ title: 'Class 1 to 10', keys: ['1', '…', '9', '0'] }, ...lines] : lines
+  const digits = { title: 'Class 1 to 10', keys: ['1', '…', '9', '0'] }
+  const letters = { title: 'The class with that letter', keys: ['A', '…', 'Z'] }
+  if (!ids.includes('class.1')) return lines
+  return scope === 'answer' ? [digits, letters, ...lines] : [digits, ...lines]
 }

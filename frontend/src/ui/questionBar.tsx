@@ -1,5 +1,5 @@
 import { classes, colourOfClass, nameOfClass } from '../state/project'
-import { isAsking, question, questionNumber } from '../state/questions'
+import { guess, isAsking, question, questionNumber } from '../state/questions'
 import { percent } from './format'
 import { CloseIcon } from './icons'
 
@@ -14,6 +14,7 @@ interface QuestionBarProps {
 export function QuestionBar({ onAccept, onVoid, onNext, onLeave }: QuestionBarProps) {
   const asked = question.value
   if (asked === null) return null
+  const guessed = guess.value
   return (
     <section
       class="floating question-bar"
@@ -27,15 +28,17 @@ export function QuestionBar({ onAccept, onVoid, onNext, onLeave }: QuestionBarPr
           Which class is this pixel?
         </strong>
         <span class="row hint small">
-          {asked.guess === null ? (
-            <span>{asked.why}</span>
+          {guessed === null ? (
+            <span>
+              {asked.asked === 'random' ? 'Drawn at random: it measures the model, so no guess is shown.' : asked.why}
+            </span>
           ) : (
             <>
               <span>Model’s guess:</span>
-              <span class="swatch" style={{ background: colourOfClass(asked.guess) }} />
+              <span class="swatch" style={{ background: colourOfClass(guessed.classUid) }} />
               <span data-testid="guess" title={asked.why}>
-                {nameOfClass(asked.guess)}
-                {asked.confidence !== null && ` (${percent(asked.confidence)})`}
+                {nameOfClass(guessed.classUid)}
+                {guessed.confidence !== null && ` (${percent(guessed.confidence)})`}
               </span>
             </>
           )}
@@ -45,9 +48,9 @@ export function QuestionBar({ onAccept, onVoid, onNext, onLeave }: QuestionBarPr
         </span>
       </div>
       <div class="question-actions">
-        {asked.guess !== null && (
+        {guessed !== null && (
           <button type="button" class="button primary" data-testid="accept-guess" onClick={onAccept}>
-            {nameOfClass(asked.guess).length > 14 ? 'Yes' : nameOfClass(asked.guess)} <kbd>Enter</kbd>
+            {nameOfClass(guessed.classUid).length > 14 ? 'Yes' : nameOfClass(guessed.classUid)} <kbd>Enter</kbd>
           </button>
         )}
         <button

@@ -18,10 +18,11 @@ import {
   saidAt,
   stroke,
 } from '../state/annotation'
+import { contextScale, isAnswering, USUAL_SCALE } from '../state/answering'
 import { overlay } from '../state/maps'
 import { preferences } from '../state/preferences'
 import { classesByUid, colourOfClass } from '../state/project'
-import { leaveUnlessAsked, question } from '../state/questions'
+import { isBlind, leaveUnlessAsked, question } from '../state/questions'
 import { mark } from '../state/timing'
 import {
   changeOpacity,
@@ -34,8 +35,6 @@ import {
   scale,
   tool,
 } from '../state/tools'
-
-const QUESTION_SCALE = 10
 
 /** Keeps shapes the same objects while their label does not change: the canvas keeps what it worked out for them. */
 class ShapeKeeper {
@@ -83,8 +82,17 @@ export function Stage() {
   const element = useRef<HTMLDivElement>(null)
   useEffect(() => (element.current === null ? undefined : mount(element.current)), [])
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: the stage takes focus so that keys reach it after a click
-    <section ref={element} class="stage" data-testid="stage" aria-label="Image; labels are drawn here" tabIndex={0} />
+    <section
+      ref={element}
+      class="stage"
+      data-testid="stage"
+      // In Answer mode every letter is an answer: a screen reader must let them through.
+      role={isAnswering.value ? 'application' : undefined}
+      aria-label={
+        isAnswering.value ? 'Answer mode: digits and letters answer, Escape leaves' : 'Image; labels are drawn here'
+      }
+      tabIndex={0}
+    />
   )
 }
 
@@ -114,6 +122,8 @@ function mount(element: HTMLElement): () => void {
 }
 
 function take(gesture: Gesture): void {
+  // A hand that slips must not label: in Answer mode the pointer only moves the picture.
+  if (isAnswering.peek()) return
   const classUid = activeClass.peek()
   if (gesture.kind !== 'pick') {
     leaveUnlessAsked(image.peek()?.image_id ?? null, gesture.kind === 'click' ? gesture.pixel : null)
@@ -166,14 +176,14 @@ function feeds(mounted: Editor, element: HTMLElement): (() => void)[] {
       mounted.setView({
         showImage,
         showLabels,
-        showPrediction,
-        showUncertainty,
+        showPrediction: showPrediction && !isBlind.value,
+        showUncertainty: showUncertainty && !isBlind.value,
         predictionOpacity,
         uncertaintyMode,
         threshold,
       })
     },
-    () => mounted.setTool(tool.value),
+    () => mounted.setTool(isAnswering.value ? 'pan' : tool.value),
     () => {
       const classUid = activeClass.value
       mounted.setBrush(preferences.value.brushRadius, classUid === null ? null : shapeColour(classUid))
@@ -184,7 +194,11 @@ function feeds(mounted: Editor, element: HTMLElement): (() => void)[] {
       if (pictures.value === 0 || image.value === null) return
       const isHere = asked !== null && asked.image_id === image.value.image_id
       mounted.showQuestion(isHere ? asked.pixel : null)
-      if (isHere) mounted.centreOn(asked.pixel, Math.max(QUESTION_SCALE, mounted.viewport.scale))
+      if (isHere) {
+        const scale = isAnswering.value ? contextScale.value : Math.max(USUAL_SCALE, mounted.viewport.scale)
+        mounted.centreOn(asked.pixel, scale)
+        element.dataset.questionId = asked.question_id
+      } else delete element.dataset.questionId
     },
     () => {
       // Says to tests, as the editor's own attributes do, what is on the stage and ready for hands.

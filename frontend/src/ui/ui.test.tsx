@@ -2,7 +2,7 @@ import { cleanup, fireEvent, render, screen } from '@testing-library/preact'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { LabelClass, Project, Question } from '../api/types'
 import { project } from '../state/project'
-import { question } from '../state/questions'
+import { guess, guessFor, question } from '../state/questions'
 import { unsentCount } from '../state/sync'
 import { mistakeIn, namesIn, withNames } from './classChips'
 import { ClassPanel } from './classPanel'
@@ -38,6 +38,7 @@ afterEach(() => {
   cleanup()
   project.value = null
   question.value = null
+  guess.value = null
   unsentCount.value = 0
 })
 
@@ -77,6 +78,7 @@ describe('the question', () => {
     why: 'The model wavers between road and car.',
   }
   const show = () => {
+    guess.value = question.value === null ? null : guessFor(question.value)
     const heard = { onAccept: vi.fn(), onVoid: vi.fn(), onNext: vi.fn(), onLeave: vi.fn() }
     render(<QuestionBar {...heard} />)
     return heard

@@ -70,14 +70,17 @@ function drawCell(context: CanvasRenderingContext2D, frame: Frame, at: ImagePoin
   strokeTwice(context, 'rgba(0, 0, 0, 0.7)', 2, 'rgba(255, 255, 255, 0.9)', 1)
 }
 
-/** A cross-hair that stops short of the pixel on every side, and a frame around it. */
+/**
+ * A cross-hair that stops short of the pixel on every side, and a frame around it. From ten screen pixels per image pixel
+ * on, all of it lies within three image pixels.
+ */
 function drawQuestion(context: CanvasRenderingContext2D, frame: Frame, pixel: Pixel): void {
   const { scale } = frame.viewport
   const corner = frame.viewport.toScreen(imagePoint(pixel.x, pixel.y))
   const x = corner.x + scale / 2
   const y = corner.y + scale / 2
   const hole = Math.max(7, scale / 2 + 4)
-  const arm = hole + Math.max(14, scale)
+  const arm = Math.max(hole + 6, 1.5 * scale)
   context.beginPath()
   context.rect(x - hole, y - hole, 2 * hole, 2 * hole)
   for (const [dx, dy] of [
