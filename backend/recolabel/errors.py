@@ -319,5 +319,9 @@ class WorkerMissing(RecolabelError):
     advice = 'Install it: pip install "recolabel[train]".'
 
 
+class BenchImpossible(RecolabelError):
+    """This cannot be measured here."""
+
+
 class BadArgument(RecolabelError, ValueError):
     """An argument on the command line cannot be used."""

@@ -36,7 +36,7 @@ FIGURES = {
         "reco_waiting_share",
         "reco_processor_share",
     },
-    "refine": {"features_s", "fit_500_clicks_s", "fit_5000_clicks_s", "repaint_s"},
+    "fast-head": {"features_s", "fit_500_clicks_s", "fit_5000_clicks_s", "repaint_s"},
 }
 
 

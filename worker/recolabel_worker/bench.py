@@ -1,4 +1,4 @@
-"""`recolabel bench loss|step|refine`: how long the engine takes, beside the least that the machine could take.
+"""`recolabel bench loss|step|fast-head`: how long the engine takes, beside the least that the machine could take.
 
 Times of a shared machine mean little alone. What is compared is timed in turns, and ratios of one run are given; beside
 them ratios of processor time (all threads of this process), which others on the machine stretch least. On a GPU those
@@ -106,7 +106,7 @@ class StepFigures:
 
 
 @dataclass(frozen=True)
-class RefineFigures:
+class FastHeadFigures:
     """Seconds between a click and the new overlay, median over rounds."""
 
     size: tuple[int, int]  # H, W
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str]) -> int:
         figures = [asdict(bench_step(crop, size, rounds=given.rounds, device=device))]
     else:
         size = (96, 128) if given.quick else (360, 480)
-        figures = [asdict(bench_refine(size, rounds=given.rounds, device=device))]
+        figures = [asdict(bench_fast_head(size, rounds=given.rounds, device=device))]
     if given.json:
         document = {"bench": given.what, "machine": machine(device), "aims": AIMS, "figures": figures}
         print(json.dumps(document, ensure_ascii=False))
@@ -228,9 +228,9 @@ def bench_step(
     )
 
 
-def bench_refine(
+def bench_fast_head(
     size: tuple[int, int], *, rounds: int, device: torch.device, num_classes: int = 11, num_images: int = 10
-) -> RefineFigures:
+) -> FastHeadFigures:
     """Click on one of ten images, fit the fast head anew and repaint the image, as the app does.
 
     A fitter that holds all images has been fitted before; each round adds one click to the first image.
@@ -251,7 +251,7 @@ def bench_refine(
         device,
     )
     median = {name: statistics.median(measured.wall) for name, measured in times.items()}
-    return RefineFigures(
+    return FastHeadFigures(
         size=size,
         num_classes=num_classes,
         features_s=median["features"],
@@ -418,8 +418,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="recolabel bench", description="Time the engine on this machine.")
     parser.add_argument(
         "what",
-        choices=("loss", "step", "refine"),
-        help="loss: the regional contrast beside the floor; step: training steps; refine: from click to overlay",
+        choices=("loss", "step", "fast-head"),
+        help="loss: the regional contrast beside the floor; step: training steps; fast-head: features, fit and repaint",
     )
     parser.add_argument("--rounds", type=_at_least_one, default=9, metavar="N", help="times each work is done (9)")
     parser.add_argument("--threads", type=_threads, default=os.cpu_count() or 1, metavar="N", help="of torch")
