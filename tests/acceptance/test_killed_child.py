@@ -17,7 +17,7 @@ STEPS = 36
 
 def child_of(server: Server) -> int | None:
     """Process id of the child that trains; none while a new one starts."""
-    found = [pid for pid, command in descendants(server.process.pid).items() if "recolabel_worker.child" in command]
+    found = [pid for pid, command in descendants(server.process.pid).items() if "recolabel_worker.child training" in command]
     return found[0] if found else None
 
 

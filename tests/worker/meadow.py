@@ -77,4 +77,6 @@ class Meadow:
 
 
 def child_of(server: Server) -> int:
-    return next(pid for pid, command in descendants(server.process.pid).items() if "recolabel_worker.child" in command)
+    return next(
+        pid for pid, command in descendants(server.process.pid).items() if "recolabel_worker.child training" in command
+    )

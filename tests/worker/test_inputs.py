@@ -1,9 +1,10 @@
-"""Copies of images: kept between jobs, fetched again when damaged, thrown away when they become too many."""
+"""Copies of images and other files: kept between jobs, made again when damaged, thrown away when too many."""
 
 from __future__ import annotations
 
 import io
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from recolabel.contract.labels import SnapshotImage
-from recolabel_worker.inputs import ImageCache, decode, sha256_of_pixels, within_memory
+from recolabel_worker.inputs import FileCache, decode, sha256_of_pixels, within_memory
 from tests.worker.exported_model import noise
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -26,30 +27,50 @@ def never() -> bytes:
 
 
 def test_an_image_is_fetched_once(tmp_path: Path) -> None:
-    cache = ImageCache(tmp_path / "images", limit_bytes=1000)
+    cache = FileCache(tmp_path / "images", limit_bytes=1000)
 
     cache.get(A, fetched)
 
     assert cache.get(A, never) == b"fetched"
-    assert ImageCache(tmp_path / "images", limit_bytes=1000).get(A, never) == b"fetched"
+    assert FileCache(tmp_path / "images", limit_bytes=1000).get(A, never) == b"fetched"
 
 
 def test_the_longest_unused_images_go_first(tmp_path: Path) -> None:
-    cache = ImageCache(tmp_path, limit_bytes=20)
-    for age, sha256 in enumerate((A, B, C)):
-        cache.get(sha256, lambda: bytes(10))
-        os.utime(tmp_path / sha256, (100 + age, 100 + age))
-    cache.get(A, never)
+    roomy = FileCache(tmp_path, limit_bytes=1000)
+    for age, name in enumerate((A, f"kind/{B}", f"kind/{C}")):
+        roomy.get(name, lambda: bytes(10))
+        os.utime(tmp_path / name, (100 + age, 100 + age))
+    roomy.get(A, never)
 
-    cache.trim()
+    FileCache(tmp_path, limit_bytes=20).trim()
 
-    assert {path.name for path in tmp_path.iterdir()} == {A, C}
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {A, C}
+
+
+def test_a_cache_stays_near_its_limit_while_it_is_written(tmp_path: Path) -> None:
+    cache = FileCache(tmp_path, limit_bytes=160)
+
+    for number in range(100):
+        cache.put(f"{number:064}", bytes(10))
+
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 180
+    assert cache.find(f"{99:064}") == bytes(10)
+
+
+def test_a_folder_that_was_deleted_comes_again(tmp_path: Path) -> None:
+    cache = FileCache(tmp_path / "images", limit_bytes=1000)
+    cache.get(A, fetched)
+    shutil.rmtree(tmp_path / "images")
+
+    assert cache.find(A) is None
+    assert cache.get(A, fetched) == b"fetched"
+    assert cache.get(A, never) == b"fetched"
 
 
 def test_a_cache_that_cannot_be_written_is_slow_and_not_broken(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
-    cache = ImageCache(tmp_path / "file" / "images", limit_bytes=1000)
+    cache = FileCache(tmp_path / "file" / "images", limit_bytes=1000)
 
     assert cache.get(A, fetched) == b"fetched"
     cache.trim()

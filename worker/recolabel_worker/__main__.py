@@ -45,21 +45,32 @@ def main(arguments: list[str] | None = None) -> int:
 
 def work(settings: WorkerSettings) -> int:
     """Take jobs until SIGTERM or SIGINT, or until the server that started this worker is gone."""
+    from recolabel_worker.lanes import REFINING
     from recolabel_worker.supervisor import Supervisor
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="worker: %(levelname)s %(name)s: %(message)s")
     for loud in ("httpx2", "httpcore2"):
         logging.getLogger(loud).setLevel(logging.WARNING)
     worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-    supervisor = Supervisor(partial(find_server, settings), settings, worker_id=worker_id)
+    find = partial(find_server, settings)
+    supervisor = Supervisor(find, settings, worker_id=worker_id)
     supervisor.warm_up()
+    refining = Supervisor(find, settings, worker_id=f"{worker_id}:{REFINING.name}", lane=REFINING)
+    if settings.refine:
+        refining.warm_up()
+        threading.Thread(target=refining.poll, name="refine", daemon=True).start()
+
+    def stop() -> None:
+        refining.stop()
+        supervisor.stop()
+
     if _is_embedded():
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-pid", daemon=True).start()
         threading.Thread(target=_end_with_stdin, name="parent-stdin", daemon=True).start()
     try:
         if settings.broker_url is None:
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: threading.Thread(target=supervisor.stop).start())
+                signal.signal(number, lambda *_: threading.Thread(target=stop).start())
             supervisor.poll()
         else:
             from recolabel_worker.celery_app import listen, make_celery_app
@@ -67,9 +78,9 @@ def work(settings: WorkerSettings) -> int:
             threading.Thread(target=supervisor.poll, name="poll", daemon=True).start()
             app = make_celery_app(settings.broker_url, supervisor.answer)
             with contextlib.suppress(SystemExit):
-                listen(app, supervisor.stop)
+                listen(app, stop)
     finally:
-        supervisor.stop()
+        stop()
     return 0
 
 

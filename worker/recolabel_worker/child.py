@@ -1,6 +1,6 @@
 """The child's main: takes one order after the other on stdin, writes reports to stdout, holds torch and the GPU.
 
-Started by `warm_child.py` as `python -m recolabel_worker.child`. Ends when stdin closes.
+Started by `warm_child.py` as `python -m recolabel_worker.child LANE`. Ends when stdin closes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from recolabel.client import Client
 from recolabel.contract.jobs import JobKind, Progress
 from recolabel.contract.projects import Contract
 from recolabel.errors import RecolabelError, ServerRefused, ServerUnreachable
-from recolabel_worker.job import Job, JobImpossible
+from recolabel_worker.job import NO_LONGER_OURS, Job, JobImpossible
+from recolabel_worker.lanes import LANES, Lane
 from recolabel_worker.protocol import ORDERS, Failed, Finished, Lost, Progressed, Ready, RunJob, WindingUp, line
 from recolabel_worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
-_NICENESS = 5
-_NO_LONGER_OURS = {"lease_lost", "job_ended", "job_not_found", "project_not_found"}
+_RUNNERS = {JobKind.TRAIN: "train_job", JobKind.PREDICT: "predict_job", JobKind.REFINE: "refine_job"}
+"""Modules with a `run(job)`."""
 
 
 class Reports:
@@ -47,19 +48,20 @@ class Reports:
             os._exit(1)
 
 
-def main() -> None:
-    """Serve until stdin closes."""
+def main(arguments: list[str]) -> None:
+    """Serve the lane that is named until stdin closes."""
+    lane = LANES[arguments[0]]
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="child: %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     with contextlib.suppress(OSError):
-        os.nice(_NICENESS)
+        os.nice(lane.niceness)
     reports = Reports(_take_stdout())
     orders: queue.SimpleQueue[RunJob] = queue.SimpleQueue()
     stop = threading.Event()
     threading.Thread(target=_read_orders, args=(orders, stop), name="orders", daemon=True).start()
 
     settings = WorkerSettings()
-    _load_torch(settings)
+    _load_torch(settings, lane)
     reports.say(Ready())
     while True:
         reports.say(run(orders.get(), settings, reports, stop))
@@ -67,7 +69,6 @@ def main() -> None:
 
 def run(order: RunJob, settings: WorkerSettings, reports: Reports, stop: threading.Event) -> Finished | Failed | Lost:
     """Do one job; whatever goes wrong becomes a report."""
-    from recolabel_worker import predict_job, train_job
 
     def progressed(progress: Progress) -> None:
         reports.say(Progressed(progress=progress))
@@ -76,11 +77,11 @@ def run(order: RunJob, settings: WorkerSettings, reports: Reports, stop: threadi
     try:
         with Client(order.url, order.token) as client:
             job = Job(client, order.lease, settings, stop, progressed, lambda: reports.say(WindingUp()))
-            (train_job if kind is JobKind.TRAIN else predict_job).run(job)
+            importlib.import_module(f"recolabel_worker.{_RUNNERS[kind]}").run(job)
     except JobImpossible as error:
         return Failed(error=str(error), retry=False)
     except ServerRefused as refusal:
-        if refusal.problem_code in _NO_LONGER_OURS:
+        if refusal.problem_code in NO_LONGER_OURS:
             return Lost()
         logger.exception("The server refused.")
         return Failed(error=refusal.sentence, retry=False)
@@ -122,12 +123,15 @@ def _read_orders(orders: queue.SimpleQueue[RunJob], stop: threading.Event) -> No
     os._exit(0)
 
 
-def _load_torch(settings: WorkerSettings) -> None:
+def _load_torch(settings: WorkerSettings, lane: Lane) -> None:
     torch = importlib.import_module("torch")
-    torch.set_num_threads(settings.threads)
-    for name in ("train_job", "predict_job"):
-        importlib.import_module(f"recolabel_worker.{name}")
+    is_refining = JobKind.REFINE in lane.kinds
+    torch.set_num_threads(settings.refine_threads if is_refining else settings.threads)
+    for kind in lane.kinds:
+        importlib.import_module(f"recolabel_worker.{_RUNNERS[kind]}")
+    if is_refining:
+        importlib.import_module("recolabel_worker.refine_job").warm_up(settings)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import random
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,57 +29,44 @@ Pixels = npt.NDArray[np.uint8]
 Image.MAX_IMAGE_PIXELS = None
 
 _CANONICAL_FORMATS = ("JPEG", "PNG", "WEBP")
+_TRIMS_PER_LIMIT = 16  # a cache is trimmed when a sixteenth of what it may hold was added
 
 
-class ImageCache:
-    """Files by the sha256 of the pixels they hold, in one folder; the longest unused go when it grows too large.
+class FileCache:
+    """Files by name in one folder; the longest unused go when it grows too large.
 
-    Several workers may share the folder: files appear whole, and one that vanishes is fetched again.
+    Several workers may share the folder, and threads the object: files appear whole, and one that vanishes is made
+    again. So the folder may be deleted at any time. Names are our own: sha256 of something, with slashes between.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder = folder
         self._limit_bytes = limit_bytes
+        self._untrimmed_bytes = 0
 
-    def get(self, sha256: str, fetch: Callable[[], bytes]) -> bytes:
+    def get(self, name: str, fetch: Callable[[], bytes]) -> bytes:
         """The file, from the folder or else from `fetch`."""
-        path = self._path(sha256)
+        content = self.find(name)
+        if content is None:
+            content = fetch()
+            self.put(name, content)
+        return content
+
+    def find(self, name: str) -> bytes | None:
+        """The file, now the most recently used, or None."""
+        path = self._folder / name
         with contextlib.suppress(OSError):
             content = path.read_bytes()
             os.utime(path)
             return content
-        content = fetch()
-        self._put(path, content)
-        return content
+        return None
 
-    def forget(self, sha256: str) -> None:
-        """Drop a copy that turned out to be damaged."""
-        self._path(sha256).unlink(missing_ok=True)
-
-    def trim(self) -> None:
-        """Delete the longest unused files until the rest fits the limit."""
-        files: list[tuple[float, int, Path]] = []
-        with contextlib.suppress(OSError):
-            for path in self._folder.iterdir():
-                with contextlib.suppress(OSError):
-                    status = path.stat()
-                    files.append((status.st_mtime, status.st_size, path))
-        total = sum(size for _, size, _ in files)
-        for _, size, path in sorted(files):
-            if total <= self._limit_bytes:
-                return
-            path.unlink(missing_ok=True)
-            total -= size
-
-    def _path(self, sha256: str) -> Path:
-        assert len(sha256) == 64
-        return self._folder / sha256
-
-    def _put(self, path: Path, content: bytes) -> None:
-        """A cache that cannot be written is slow, not broken."""
+    def put(self, name: str, content: bytes) -> None:
+        """Keep a file. A cache that cannot be written is slow, not broken."""
+        path = self._folder / name
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".part-", delete=False) as file:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as file:
                 try:
                     file.write(content)
                     file.close()
@@ -87,17 +75,44 @@ class ImageCache:
                     Path(file.name).unlink(missing_ok=True)
                     raise
         except OSError as error:
-            logger.warning("Images cannot be kept in %s: %s", self._folder, error)
+            logger.warning("Nothing can be kept in %s: %s", self._folder, error)
+            return
+        self._untrimmed_bytes += len(content)
+        if self._untrimmed_bytes > self._limit_bytes // _TRIMS_PER_LIMIT:
+            self.trim()
+
+    def forget(self, name: str) -> None:
+        """Drop a file that turned out to be damaged."""
+        with contextlib.suppress(OSError):
+            (self._folder / name).unlink(missing_ok=True)
+
+    def trim(self) -> None:
+        """Delete the longest unused files until the rest fits the limit."""
+        self._untrimmed_bytes = 0
+        files: list[tuple[float, int, Path]] = []
+        with contextlib.suppress(OSError):
+            for path in self._folder.rglob("*"):
+                with contextlib.suppress(OSError):
+                    status = path.stat()
+                    if stat.S_ISREG(status.st_mode):
+                        files.append((status.st_mtime, status.st_size, path))
+        total = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
+            if total <= self._limit_bytes:
+                return
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            total -= size
 
 
-def open_cache(job: Job) -> ImageCache:
-    """The worker's cache of images, trimmed to its limit."""
-    cache = ImageCache(job.settings.cache / "images", job.settings.cache_bytes)
+def open_cache(job: Job) -> FileCache:
+    """The worker's cache of images by sha256 of their pixels, trimmed to its limit."""
+    cache = FileCache(job.settings.cache / "images", job.settings.cache_bytes)
     cache.trim()
     return cache
 
 
-def fetch_pixels(job: Job, cache: ImageCache, image: SnapshotImage) -> Pixels | None:
+def fetch_pixels(job: Job, cache: FileCache, image: SnapshotImage) -> Pixels | None:
     """The canonical pixels (H, W, 3) RGB of an image, or None when it was removed or replaced since the snapshot."""
 
     def fetch() -> bytes:
@@ -137,9 +152,24 @@ def sha256_of_pixels(pixels: Pixels) -> str:
     return digest.hexdigest()
 
 
-def fetch_label_map(job: Job, image: SnapshotImage) -> Pixels:
-    """Labels of an image at the job's log position: (H, W) class indices, 254 void, 255 unlabelled."""
-    content = job.ask(lambda client, job_id, fence: client.label_map(job_id, fence, image.image_id))
+def fetch_label_map(
+    job: Job, image: SnapshotImage, *, label_seq: int | None = None, class_uids: Sequence[str] | None = None
+) -> Pixels:
+    """Labels of an image: (H, W) class indices, 254 void, 255 unlabelled; without held-out clicks.
+
+    Args:
+        label_seq: log position; the job's when left out.
+        class_uids: class index -> class; the job's when left out.
+
+    Raises:
+        ServerRefused: with `label_seq`, `image_not_found` or `image_replaced` when the image is another by now.
+    """
+    expected = None if label_seq is None else image.sha256
+    content = job.ask(
+        lambda client, job_id, fence: client.label_map(
+            job_id, fence, image.image_id, label_seq=label_seq, class_uids=class_uids, image_sha256=expected
+        )
+    )
     with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
         assert picture.mode in ("P", "L")
         assert picture.size == (image.width, image.height)

@@ -14,6 +14,9 @@ from recolabel_worker.settings import WorkerSettings
 
 _Type = TypeVar("_Type")
 
+NO_LONGER_OURS = frozenset({"lease_lost", "job_ended", "job_not_found", "project_not_found"})
+"""Codes of refusals that mean: this job is over for this worker."""
+
 
 class JobImpossible(Exception):
     """The job cannot be done, and another attempt would not help. The message is for people."""

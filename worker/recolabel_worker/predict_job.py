@@ -12,7 +12,7 @@ from recolabel.contract.model_versions import CONFIG_FILE, MODEL_FILE, ModelVers
 from recolabel.errors import ServerRefused
 from recolabel_worker.devices import choose_device
 from recolabel_worker.drawing import draw
-from recolabel_worker.inputs import ImageCache, fetch_pixels, open_cache
+from recolabel_worker.inputs import FileCache, fetch_pixels, open_cache
 from recolabel_worker.job import Job
 from recolabel_worker.model_files import LoadedModel, load_model
 
@@ -28,7 +28,7 @@ def run(job: Job) -> None:
     assert isinstance(spec, PredictSpec)
     job.report(Progress(stage="loading the model"))
     version = job.ask(lambda client, *_: client.model_version(job.lease.job.project_id, spec.model_version))
-    model = _load(job, version.model_version_id, spec.model_version)
+    model = load_version(job, version.model_version_id, spec.model_version)
     cache = open_cache(job)
     undrawable: set[str] = set()
 
@@ -43,7 +43,7 @@ def run(job: Job) -> None:
     job.ask(lambda client, job_id, fence: client.finish(job_id, fence))
 
 
-def _draw(job: Job, cache: ImageCache, image_id: str, model: LoadedModel, version: ModelVersion) -> bool:
+def _draw(job: Job, cache: FileCache, image_id: str, model: LoadedModel, version: ModelVersion) -> bool:
     try:
         info = job.ask(lambda client, *_: client.image(image_id))
     except ServerRefused as refusal:
@@ -64,7 +64,12 @@ def _draw(job: Job, cache: ImageCache, image_id: str, model: LoadedModel, versio
     )
 
 
-def _load(job: Job, model_version_id: str, version: int) -> LoadedModel:
+def load_version(job: Job, model_version_id: str, version: int) -> LoadedModel:
+    """The network of a version of the job's project, as long as it is the last one that was asked for.
+
+    Raises:
+        ModelUnusable: its files are damaged.
+    """
     if model_version_id not in _newest:
         with tempfile.TemporaryDirectory(prefix="recolabel-model-") as name:
             folder = Path(name)

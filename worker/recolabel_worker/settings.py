@@ -31,9 +31,17 @@ class WorkerSettings(BaseSettings):
 
     cache: Path = Field(default_factory=default_cache_dir, description="copies of images; may be deleted at any time")
     cache_bytes: int = Field(default=2 * 1024**3, description="oldest copies are deleted above this")
+    features_bytes: int = Field(
+        default=4 * 1024**3,
+        description="features of images on disk, for the fast head; the longest unused go above this",
+    )
+    feature_memory_bytes: int = Field(default=512 * 1024**2, description="features that the fast head holds in memory")
     training_bytes: int = Field(default=2 * 1024**3, description="decoded images that one training holds in memory")
     device: str = Field(default="auto", description="cpu, cuda, cuda:1 ...; auto takes the first GPU if there is one")
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="CPU threads of the training")
+    refine_threads: int = Field(default=1, ge=1, description="CPU threads of the fast head")
+    refine: bool = Field(default=True, description="keep the fast head fitted for people who look; false: only train")
+    wait_seconds: float = Field(default=20.0, ge=0, le=30, description="how long one question of the fast head waits")
 
     poll_seconds: float = Field(
         default=2.0, gt=0, description="pause between two questions for work; bells may be lost"

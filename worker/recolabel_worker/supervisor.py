@@ -13,6 +13,7 @@ from typing import NamedTuple
 from recolabel.client import Client
 from recolabel.contract.jobs import Failure, Lease, Progress
 from recolabel.errors import ServerRefused, ServerUnreachable
+from recolabel_worker.lanes import TRAINING, Lane
 from recolabel_worker.patience import patiently
 from recolabel_worker.protocol import Failed, Finished, Lost, Progressed, RunJob, StopJob, WindingUp
 from recolabel_worker.settings import ServerAddress, WorkerSettings
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 CHILD_COMMAND = (sys.executable, "-m", "recolabel_worker.child")
 _TICK_SECONDS = 0.1
+_LEAST_WAIT = 0.5  # share of the time that a long question should have taken; one that ends sooner went wrong
 _SERVER_ERROR = 500
 
 
@@ -49,6 +51,7 @@ class Supervisor:
         find_server: says where the server is; asked again after it was out of reach, since a server that was
             started anew may listen elsewhere.
         worker_id: names this worker to the server.
+        lane: which jobs it takes, and how it hears of them.
         child_command: what to start as the child; tests give another.
     """
 
@@ -58,12 +61,14 @@ class Supervisor:
         settings: WorkerSettings,
         *,
         worker_id: str,
+        lane: Lane = TRAINING,
         child_command: Sequence[str] = CHILD_COMMAND,
     ) -> None:
         self._find_server = find_server
         self._settings = settings
         self._worker_id = worker_id
-        self._child_command = child_command
+        self._lane = lane
+        self._child_command = (*child_command, lane.name)
         self._busy = threading.Lock()
         self._child_lock = threading.Lock()
         self._stopping = threading.Event()
@@ -92,11 +97,14 @@ class Supervisor:
     def poll(self) -> None:
         """Ask again and again until `stop`; an error of one round never ends the next."""
         while not self._stopping.is_set():
+            began = time.monotonic()
             try:
                 self.ask()
             except Exception:
                 logger.exception("Asking for work failed.")
-            self._stopping.wait(self._settings.poll_seconds)
+            # After a question that waited itself the next may follow at once: a person waits for its answer.
+            if self._lane.is_rung_for or time.monotonic() - began < _LEAST_WAIT * self._settings.wait_seconds:
+                self._stopping.wait(self._settings.poll_seconds)
 
     def stop(self) -> None:
         """End the child and give the job back. Safe to call from any thread, also twice."""
@@ -121,7 +129,12 @@ class Supervisor:
             if self._client is None:
                 self._address = self._find_server()
                 self._client = Client(*self._address)
-            lease = self._client.claim(self._worker_id, job_id)
+            lease = self._client.claim(
+                self._worker_id,
+                job_id,
+                kinds=self._lane.kinds,
+                wait_seconds=0.0 if self._lane.is_rung_for else self._settings.wait_seconds,
+            )
         except ServerUnreachable as error:
             self._complain(error.sentence)
             self._disconnect()

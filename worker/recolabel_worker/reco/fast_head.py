@@ -125,6 +125,7 @@ class _Rows:
     offsets: Tensor  # (P, C) the decoder's logits
     classes: Tensor  # (P,) int64
     squares: Tensor  # (P,) int64, the square of the image that a cell lies in
+    present: frozenset[int]  # class indices among them
 
 
 class FastHeadFitter:
@@ -156,6 +157,11 @@ class FastHeadFitter:
     def __len__(self) -> int:
         """Labelled cells that the next fit looks at."""
         return sum(len(rows.classes) for rows in self._rows.values())
+
+    @property
+    def classes(self) -> set[int]:
+        """Class indices of these cells."""
+        return {index for rows in self._rows.values() for index in rows.present}
 
     @torch.no_grad()
     def set_labels(self, key: str, features: Features, labels: Labels) -> None:
@@ -298,6 +304,7 @@ def _labelled_rows(features: Features, labels: Labels, like: Tensor) -> _Rows | 
         else _sample(features.correction, points),
         classes=label_map[cells].to(like.device),
         squares=cells // width // side * width + cells % width // side,
+        present=frozenset(label_map[cells].tolist()),
     )
 
 

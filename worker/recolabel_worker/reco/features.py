@@ -47,6 +47,10 @@ class Features:
         """The same in float16: half the memory, three digits. Numbers beyond its range become the nearest in it."""
         return self._mapped(lambda tensor: tensor.clamp(-_HALF_MAX, _HALF_MAX).half())
 
+    def cpu(self) -> Features:
+        """The same on the CPU."""
+        return self._mapped(Tensor.cpu)
+
     def unpacked(self) -> Features:
         """The same in float32, as the heads take them."""
         return self._mapped(Tensor.float)
@@ -182,6 +186,9 @@ class FeatureCache:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._kept
 
     @property
     def held_bytes(self) -> int:
