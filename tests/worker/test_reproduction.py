@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recolabel.client import Client
 from recolabel.contract.jobs import Job, JobKind, JobState
 from tests.servers import Server, wait_for
 from tests.worker.meadow import LONG, SIZE, Meadow, child_of
@@ -25,10 +23,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.stop()
 
 
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
+@pytest.fixture(scope="module")
+def meadow(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meadow]:
+    """Two versions; the training of the second lost its process, went on from a checkpoint, and was stopped."""
     with server.client() as client:
-        yield client
+        meadow = Meadow(client, tmp_path_factory.mktemp("pictures"), "again")
+        meadow.wait_for_end(meadow.train(steps=3))
+        job = meadow.train(steps=LONG)
+        meadow.wait_until(job, done=4)
+        os.kill(child_of(server), signal.SIGKILL)
+        wait_for(lambda: client.job(job.job_id).attempt == 2, seconds=60, what="the second attempt")
+        meadow.wait_until(job, done=6)
+        client.cancel(job.job_id)
+        meadow.wait_for_end(job)
+        meadow.wait_for_end(client.jobs(meadow.project_id)[0])
+        yield meadow
 
 
 def repeat(meadow: Meadow, version: int) -> Job:
@@ -37,55 +46,12 @@ def repeat(meadow: Meadow, version: int) -> Job:
     return job
 
 
-def test_a_training_gives_the_same_bits_again_also_one_that_was_killed_resumed_and_stopped(
-    server: Server, client: Client, tmp_path: Path
-) -> None:
-    # Given a version, and one from it whose training lost its process, went on from a checkpoint, and was stopped
-    meadow = Meadow(client, tmp_path, "again")
-    meadow.wait_for_end(meadow.train(steps=3))
-    job = meadow.train(steps=LONG)
-    meadow.wait_until(job, done=10)
-    os.kill(child_of(server), signal.SIGKILL)
-    wait_for(lambda: client.job(job.job_id).attempt == 2, seconds=60, what="the second attempt")
-    meadow.wait_until(job, done=12)
-    client.cancel(job.job_id)
-    meadow.wait_for_end(job)
-    second, first = client.model_versions(meadow.project_id)
-    assert (second.parent, first.parent) == (1, None)
-    assert 12 <= second.metrics.steps < LONG
-
-    # ... and labels and an image that came later
-    meadow.label_more(meadow.images[4])
-    meadow.add_image("later.png", border=30)
-
-    # I expect the same bits of both, and no version more
-    start = client.reproduce(meadow.project_id, 2)
-    ended = meadow.wait_for_end(start.job)
-    assert (ended.state, ended.reproduced, ended.model_version) == (JobState.SUCCEEDED, True, None), ended.error
-    assert not [remark for remark in start.remarks if "image" in remark]
-    assert repeat(meadow, 1).reproduced is True
-    assert len(client.model_versions(meadow.project_id)) == 2
-
-    # When an image that took part is gone, I expect that to be said before, and other bits
-    client.remove_image(meadow.images[0].image_id)
-    start = client.reproduce(meadow.project_id, 1)
-    assert any("removed since, so the bits will differ" in remark for remark in start.remarks)
-    assert meadow.wait_for_end(start.job).reproduced is False
-
-
-def test_an_image_can_be_seen_as_an_older_version_sees_it_while_its_newest_map_stays(
-    client: Client, tmp_path: Path
-) -> None:
-    # Given two versions, of which the newest has drawn all images
-    meadow = Meadow(client, tmp_path, "compared")
-    for _ in range(2):
-        meadow.wait_for_end(meadow.train(steps=2))
-        meadow.wait_for_end(client.jobs(meadow.project_id)[0])
-    image = meadow.images[5]
+def test_an_image_can_be_seen_as_an_older_version_sees_it_while_its_newest_map_stays(meadow: Meadow) -> None:
+    client, image = meadow.client, meadow.images[5]
     newest = meadow.map(image)
     assert newest.model_version == 2
 
-    # When I ask for both
+    # When I ask for both versions
     asked = client.ask_for_version_map(image.image_id, 1)
     assert asked.job is not None
     assert asked.job.kind is JobKind.PREDICT
@@ -100,23 +66,38 @@ def test_an_image_can_be_seen_as_an_older_version_sees_it_while_its_newest_map_s
     assert meadow.map(image) == newest
 
 
-def test_a_pinned_version_draws_everything_again_and_the_next_training_starts_from_it(
-    client: Client, tmp_path: Path
-) -> None:
-    # Given two versions
-    meadow = Meadow(client, tmp_path, "pinned")
-    for _ in range(2):
-        meadow.wait_for_end(meadow.train(steps=2))
-        meadow.wait_for_end(client.jobs(meadow.project_id)[0])
+def test_a_training_gives_the_same_bits_again_whatever_happened_to_it(meadow: Meadow) -> None:
+    # Given labels and an image that came after both trainings
+    client = meadow.client
+    second, first = client.model_versions(meadow.project_id)
+    assert (second.parent, first.parent) == (1, None)
+    assert 6 <= second.metrics.steps < LONG
+    meadow.label_more(meadow.images[4])
+    meadow.add_image("later.png", border=30)
 
-    # When the first is pinned
+    # I expect the same bits of both, and no version more
+    start = client.reproduce(meadow.project_id, 2)
+    ended = meadow.wait_for_end(start.job)
+    assert (ended.state, ended.reproduced, ended.model_version) == (JobState.SUCCEEDED, True, None), ended.error
+    assert not [remark for remark in start.remarks if "image" in remark]
+    assert repeat(meadow, 1).reproduced is True
+    assert len(client.model_versions(meadow.project_id)) == 2
+
+    # When an image that took part is gone, I expect that to be said before, and other bits
+    client.remove_image(meadow.images.pop(0).image_id)
+    start = client.reproduce(meadow.project_id, 1)
+    assert any("removed since, so the bits will differ" in remark for remark in start.remarks)
+    assert meadow.wait_for_end(start.job).reproduced is False
+
+
+def test_a_pinned_version_draws_everything_again_and_the_next_training_starts_from_it(meadow: Meadow) -> None:
+    client = meadow.client
     client.pin_version(meadow.project_id, 1)
     meadow.wait_for_end(client.jobs(meadow.project_id)[0])
-
-    # I expect its maps everywhere, and that a training starts from it and takes no map over
     assert {meadow.map(image).model_version for image in meadow.images} == {1}
+
+    # When a training publishes the next version, I expect it to start from the pinned one and to take no map over
     ended = meadow.wait_for_end(meadow.train(steps=1))
-    assert ended.model_version == 3
     assert client.model_version(meadow.project_id, 3).parent == 1
     assert client.jobs(meadow.project_id)[0].job_id == ended.job_id
     assert {meadow.map(image).model_version for image in meadow.images} == {1}

@@ -113,15 +113,12 @@ def _remarks(connection: Connection, known: Row[Any], code_version: str) -> list
     images = trained_images.validate_json(known.images)
     if not images:
         remarks.append("It was trained before the images of a training were noted; those of the project are taken.")
-    now_there = dict(
-        connection.execute(
-            select(schema.image.c.image_id, schema.image.c.sha256).where(
-                schema.image.c.project_id == known.project_id, schema.image.c.removed_at.is_(None)
-            )
+    rows = connection.execute(
+        select(schema.image.c.image_id, schema.image.c.sha256).where(
+            schema.image.c.project_id == known.project_id, schema.image.c.removed_at.is_(None)
         )
-        .tuples()
-        .all()
-    )
+    ).all()
+    now_there = {row.image_id: row.sha256 for row in rows}
     removed = sum(image.image_id not in now_there for image in images)
     replaced = sum(now_there.get(image.image_id, image.sha256) != image.sha256 for image in images)
     for count, what in ((removed, "removed"), (replaced, "replaced")):
