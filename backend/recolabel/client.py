@@ -50,7 +50,7 @@ from recolabel.contract.projects import (
     ProjectPatch,
     VersionPin,
 )
-from recolabel.contract.questions import QuestionPage
+from recolabel.contract.questions import QuestionPage, SkippedQuestion
 from recolabel.contract.updates import Update
 from recolabel.contract.users import User
 from recolabel.errors import ServerRefused, ServerUnreachable
@@ -241,9 +241,25 @@ class Client:
         """A window of the project's log, oldest first; `after` is the seq of the last event seen."""
         return self._get_list(f"/projects/{project_id}/labels", StoredEvent, after=after, limit=limit)
 
-    def questions(self, project_id: str, *, limit: int = 20, image_id: str | None = None) -> QuestionPage:
-        """The pixels to ask about next; those of the given image come first."""
-        return self._get(f"/projects/{project_id}/questions", QuestionPage, limit=limit, image_id=image_id)
+    def questions(
+        self, project_id: str, *, limit: int = 20, image_id: str | None = None, exclude: Sequence[str] = ()
+    ) -> QuestionPage:
+        """The pixels to ask about next; those of the given image come first.
+
+        Args:
+            exclude: question_ids that are being answered; they count as asked.
+        """
+        return self._get(
+            f"/projects/{project_id}/questions", QuestionPage, limit=limit, image_id=image_id, exclude=list(exclude)
+        )
+
+    def skip_question(self, project_id: str, question_id: str, skipped: SkippedQuestion) -> None:
+        """Keep that nobody can tell; the pixel is not asked about again."""
+        self._request("POST", f"/projects/{project_id}/questions/{question_id}/skip", content=_json(skipped))
+
+    def take_back_skip(self, project_id: str, question_id: str) -> None:
+        """The question may be asked again."""
+        self._request("DELETE", f"/projects/{project_id}/questions/{question_id}/skip")
 
     # --- jobs and model versions ------------------------------------------------------------------------------
 

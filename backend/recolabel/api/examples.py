@@ -37,6 +37,7 @@ EXAMPLES: dict[str, Any] = {
             }
         ]
     },
+    "SkippedQuestion": {"image_id": _ID, "pixel": {"x": 120, "y": 45}},
     "OpenInBrowser": {"image_id": _ID, "client_id": _OTHER_ID},
     "NewTraining": {"method": "classmix", "use_reco": True, "steps": 60, "seed": 1},
     "Claim": {"worker_id": "gpu-1", "contract_version": CONTRACT_VERSION},

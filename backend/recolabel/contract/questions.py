@@ -24,16 +24,27 @@ class Candidate(Contract):
 class Question(Contract):
     """Which class has this pixel? Answered by a click event that names the question."""
 
-    question_id: Id
+    question_id: Id = Field(
+        description="the same for the same pixel of the same picture, whoever asks and whatever map"
+    )
     image_id: Id
     image_name: str
     pixel: Pixel
-    guess: Id | None = Field(description="class_uid of the model's guess; null when no model has spoken yet")
+    guess: Id | None = Field(
+        description="class_uid of the model's guess; null when no model has spoken yet, or the class was retired"
+    )
     second_guess: Id | None
     confidence: float | None
     model_version: int | None
     asked: Asked = Field(description="how the pixel was chosen; a click that answers repeats it")
     why: str = Field(description="a short sentence: why this pixel is asked")
+
+
+class SkippedQuestion(Contract):
+    """The pixel of a question that nobody can answer: it is not asked about again."""
+
+    image_id: Id
+    pixel: Pixel
 
 
 class QuestionPage(Contract):

@@ -101,6 +101,10 @@ image = Table(
     UniqueConstraint("project_id", "position", name="one_image_position"),
     Index("one_image_content", "project_id", "sha256", unique=True, sqlite_where=text("removed_at IS NULL")),
     Index("image_by_uncertainty", "project_id", "uncertainty"),
+    Index(
+        "image_by_need", "project_id", text("uncertainty / (1 + label_count)"), sqlite_where=text("removed_at IS NULL")
+    ),
+    Index("image_by_area", "project_id", text("width * height"), sqlite_where=text("removed_at IS NULL")),
     Index("image_by_original", "original_sha256"),
     Index("image_by_canonical", "canonical_sha256"),
     Index("image_by_thumbnail", "thumbnail_sha256"),
@@ -140,6 +144,21 @@ random_click = Table(  # answers to random questions, and whether training may s
     Column("decided_here", Integer, nullable=False),  # 0: the pixel was decided about before, or is always trained on
     Index("random_click_by_class", "project_id", "class_uid"),
     Index("random_click_by_pixel", "image_id", "y", "x"),
+)
+
+skipped_question = Table(  # "cannot tell": as good as asked, though it is no label
+    "skipped_question",
+    metadata,
+    Column("question_id", String(36), primary_key=True),
+    Column("annotator", Text, primary_key=True),
+    Column("project_id", String(36), ForeignKey("project.project_id"), nullable=False),
+    Column("image_id", String(36), ForeignKey("image.image_id"), nullable=False),
+    Column("image_sha256", String(64), nullable=False),
+    Column("x", Integer, nullable=False),
+    Column("y", Integer, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index("skipped_question_by_project", "project_id", "at"),
+    Index("skipped_question_by_image", "image_id"),
 )
 
 judgement = Table(  # what a map said about a pixel whose label its author had not learnt from

@@ -62,6 +62,26 @@ def upgrade() -> None:
             f"CREATE TRIGGER random_click_stays_on_{change.lower()} BEFORE {change} ON random_click "
             "BEGIN SELECT RAISE(ABORT, 'what is held out is decided once'); END"
         )
+    op.create_table(
+        "skipped_question",
+        sa.Column("question_id", sa.String(36), primary_key=True),
+        sa.Column("annotator", sa.Text(), primary_key=True),
+        sa.Column("project_id", sa.String(36), sa.ForeignKey("project.project_id"), nullable=False),
+        sa.Column("image_id", sa.String(36), sa.ForeignKey("image.image_id"), nullable=False),
+        sa.Column("image_sha256", sa.String(64), nullable=False),
+        sa.Column("x", sa.Integer(), nullable=False),
+        sa.Column("y", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(), nullable=False),
+    )
+    op.create_index("skipped_question_by_project", "skipped_question", ["project_id", "at"])
+    op.create_index("skipped_question_by_image", "skipped_question", ["image_id"])
+    for name, expression in (("need", "uncertainty / (1 + label_count)"), ("area", "width * height")):
+        op.create_index(
+            f"image_by_{name}",
+            "image",
+            ["project_id", sa.text(expression)],
+            sqlite_where=sa.text("removed_at IS NULL"),
+        )
     op.add_column("job", sa.Column("reproduced", sa.Integer(), nullable=True))
     op.add_column("model_version", sa.Column("images", sa.Text(), nullable=False, server_default="[]"))
     op.create_table(
