@@ -150,7 +150,8 @@ export interface paths {
         get?: never;
         /**
          * Say What Is Open
-         * @description Say which image a person looks at. It holds for 60 s; workers draw that image first.
+         * @description Say which image a person looks at. It holds for 60 s: workers draw that image first, and the fast head is kept
+         *     fitted to the project's labels.
          */
         put: operations["say_what_is_open"];
         post?: never;
@@ -382,11 +383,37 @@ export interface paths {
         /**
          * Next Questions
          * @description The next questions, the most useful first. Answer with a click event that names the question.
+         *
+         *     Nothing changes by asking: the same labels and skips give the same page.
          */
         get: operations["next_questions"];
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project_id}/questions/{question_id}/skip": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Skip Question
+         * @description Keep that nobody can tell: the pixel is not asked about again. On disk when answered; idempotent.
+         */
+        post: operations["skip_question"];
+        /**
+         * Take Back Skip
+         * @description Take a skip back; idempotent.
+         */
+        delete: operations["take_back_skip"];
         options?: never;
         head?: never;
         patch?: never;
@@ -496,6 +523,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project_id}/pinned-version": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Pin Version
+         * @description Work with this version instead of the newest: maps, fast head and new trainings start from it. Null: newest.
+         */
+        put: operations["pin_version"];
+        post?: never;
+        /**
+         * Unpin Version
+         * @description Work with the newest version again.
+         */
+        delete: operations["unpin_version"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project_id}/model-versions/{version}/reproductions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reproduce Version
+         * @description Run the training of a version once more and compare the bits. Nothing is published.
+         */
+        post: operations["reproduce_version"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects/{project_id}/model-versions/{version}/artifacts/{name}": {
         parameters: {
             query?: never;
@@ -508,6 +579,86 @@ export interface paths {
          * @description A file of a model version, as a download.
          */
         get: operations["get_artifact"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/images/{image_id}/version-maps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Version Maps
+         * @description What versions drew of the image on request and is at hand still, newest version first.
+         */
+        get: operations["list_version_maps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/images/{image_id}/version-maps/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask For Version Map
+         * @description Ask to see an image as a version sees it. 200: the map is at hand; 202: a small job draws it now.
+         */
+        post: operations["ask_for_version_map"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/images/{image_id}/version-maps/{version}/prediction": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Version Prediction
+         * @description Class indices into the map's `class_uids`.
+         */
+        get: operations["get_version_prediction"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/images/{image_id}/version-maps/{version}/confidence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Version Confidence
+         * @description round(255 * probability of the predicted class).
+         */
+        get: operations["get_version_confidence"];
         put?: never;
         post?: never;
         delete?: never;
@@ -587,7 +738,7 @@ export interface paths {
         put?: never;
         /**
          * Claim Job
-         * @description Claim the oldest job that waits, whichever bell woke the worker.
+         * @description Claim the oldest job that waits, whichever bell woke the worker. With `wait_seconds` wait for one to come.
          */
         post: operations["claim_job"];
         delete?: never;
@@ -636,6 +787,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/leases/{job_id}/refine-work": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Refine Work
+         * @description What the fast head should learn and draw: at once when that is new to the asker, else as soon as it changes.
+         */
+        get: operations["get_refine_work"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/leases/{job_id}/label-maps/{image_id}": {
         parameters: {
             query?: never;
@@ -645,7 +816,9 @@ export interface paths {
         };
         /**
          * Get Label Map Of Job
-         * @description An image's labels at the job's position: value = class index of the snapshot, 254 void, 255 unlabelled.
+         * @description An image's labels: value = class index of the snapshot, 254 void, 255 unlabelled. Held-out clicks are left out.
+         *
+         *     A refine job names position and classes of its RefineWork, so the answer is the same whatever changed since.
          */
         get: operations["get_label_map_of_job"];
         put?: never;
@@ -752,8 +925,31 @@ export interface paths {
         /**
          * Add Map
          * @description Publish a prediction for one image. Its planes are uploaded as blobs before.
+         *
+         *     What a job for a single image draws is kept beside the image's newest map, to compare versions.
          */
         post: operations["add_map"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/leases/{job_id}/fast-maps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Add Fast Map
+         * @description Publish a map by the fast head, planes and all. Answers with the image's map from now on: a better one of
+         *     before stays.
+         */
+        post: operations["add_fast_map"];
         delete?: never;
         options?: never;
         head?: never;
@@ -780,6 +976,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/leases/{job_id}/reproduced": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reproduced
+         * @description End a training that repeats a version, with the sum of what it gave.
+         */
+        post: operations["reproduced"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/leases/{job_id}/finish": {
         parameters: {
             query?: never;
@@ -791,7 +1007,7 @@ export interface paths {
         put?: never;
         /**
          * Finish
-         * @description End a predict job.
+         * @description End a predict or refine job.
          */
         post: operations["finish"];
         delete?: never;
@@ -1087,6 +1303,48 @@ export interface components {
             retry: boolean;
         };
         /**
+         * FastMap
+         * @description A map by the fast head, in one message: it has to be on screen within a blink.
+         */
+        FastMap: {
+            /** Image Id */
+            image_id: string;
+            /** Image Sha256 */
+            image_sha256: string;
+            /**
+             * Label Seq
+             * @description the log position that the fast head was fitted at
+             */
+            label_seq: number;
+            /** Label Count */
+            label_count: number;
+            /** Model Version */
+            model_version: number | null;
+            /**
+             * Class Uids
+             * @description as in the RefineWork that it was fitted to
+             */
+            class_uids: string[];
+            /**
+             * Prediction
+             * Format: base64
+             * @description zlib: height * width class indices
+             */
+            prediction: string;
+            /**
+             * Confidence
+             * Format: base64
+             * @description zlib: height * width bytes, round(255 * confidence)
+             */
+            confidence: string;
+            /** Candidates */
+            candidates?: components["schemas"]["Candidate"][];
+            /** Timings Ms */
+            timings_ms?: {
+                [key: string]: number;
+            };
+        };
+        /**
          * Fate
          * @description What became of one sent event.
          * @enum {string}
@@ -1292,6 +1550,11 @@ export interface components {
              * @description the version that a training published
              */
             model_version: number | null;
+            /**
+             * Reproduced
+             * @description of a training that repeats a version and is over: whether the bits are the same
+             */
+            reproduced?: boolean | null;
             /** Error */
             error: string | null;
             /**
@@ -1327,6 +1590,8 @@ export interface components {
             warm_start_model: string | null;
             /** Warm Start Class Uids */
             warm_start_class_uids: string[];
+            /** @description of a training that repeats a version */
+            reproduction?: components["schemas"]["Reproduction"] | null;
         };
         /**
          * JobKind
@@ -1727,7 +1992,7 @@ export interface components {
             seed: number;
             /**
              * Warm Start
-             * @description start from the project's newest version
+             * @description start from the version that the project works with
              * @default true
              */
             warm_start: boolean;
@@ -1788,6 +2053,11 @@ export interface components {
             kind: "predict";
             /** Model Version */
             model_version: number;
+            /**
+             * Image Id
+             * @description draw this image only, to compare versions on it; its newest map stays
+             */
+            image_id?: string | null;
         };
         /**
          * Problem
@@ -1985,13 +2255,21 @@ export interface components {
             artifacts: {
                 [key: string]: string;
             };
+            /**
+             * Images
+             * @description images that took part, in the order in which the training held them
+             */
+            images?: components["schemas"]["TrainedImage"][];
         };
         /**
          * Question
          * @description Which class has this pixel? Answered by a click event that names the question.
          */
         Question: {
-            /** Question Id */
+            /**
+             * Question Id
+             * @description the same for the same pixel of the same picture, whoever asks and whatever map
+             */
             question_id: string;
             /** Image Id */
             image_id: string;
@@ -2000,7 +2278,7 @@ export interface components {
             pixel: components["schemas"]["Pixel"];
             /**
              * Guess
-             * @description class_uid of the model's guess; null when no model has spoken yet
+             * @description class_uid of the model's guess; null when no model has spoken yet, or the class was retired
              */
             guess: string | null;
             /** Second Guess */
@@ -2043,6 +2321,64 @@ export interface components {
             kind: "refine";
         };
         /**
+         * RefineWork
+         * @description What the fast head should learn and draw now. Answered as soon as there is something to do.
+         */
+        RefineWork: {
+            /**
+             * Label Seq
+             * @description the log position that this describes; the next question names it as `after`
+             */
+            label_seq: number;
+            /**
+             * State
+             * @description all of this in a few letters; the next question names it, to hear what is new
+             */
+            state: string;
+            /**
+             * Label Count
+             * @description labels of the project that hold there
+             */
+            label_count: number;
+            /**
+             * Class Uids
+             * @description class index -> class
+             */
+            class_uids: string[];
+            /**
+             * Model Version
+             * @description version whose features to use; null: the pretrained encoder's
+             */
+            model_version: number | null;
+            /**
+             * Changed
+             * @description images whose labels changed after the position that was asked from; `labelled_pixels` is 0 where nothing is left. From position 0: every labelled image
+             */
+            changed: components["schemas"]["SnapshotImage"][];
+            /**
+             * Label Maps
+             * @description label maps of `changed` as PNG, at `label_seq` and by `class_uids`, where those are few; else they are asked for one by one
+             */
+            label_maps?: {
+                [key: string]: string;
+            };
+            /**
+             * Gone
+             * @description labelled images that were removed since; replaced ones are among `changed`
+             */
+            gone: string[];
+            /**
+             * Draw
+             * @description images that want a fresh map: the one in view first, then those that come next. Empty where nothing is new to the asker: what could not be drawn then cannot be drawn now
+             */
+            draw: components["schemas"]["SnapshotImage"][];
+            /**
+             * Idle
+             * @description nobody has looked at the project for a while: finish the job
+             */
+            idle: boolean;
+        };
+        /**
          * Renewal
          * @description What a worker says at each renewal of its lease.
          * @example {
@@ -2074,6 +2410,57 @@ export interface components {
             lease_seconds: number;
         };
         /**
+         * Reproduction
+         * @description The training that is to be repeated, as far as snapshot and start do not say it.
+         */
+        Reproduction: {
+            /** Version */
+            version: number;
+            /**
+             * Steps
+             * @description where it ended: a person may have stopped it
+             */
+            steps: number;
+            /**
+             * Config
+             * @description of the version
+             */
+            config: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
+             * Images
+             * @description in the order in which the training held them. Empty: a version of before they were noted
+             */
+            images: components["schemas"]["TrainedImage"][];
+        };
+        /**
+         * ReproductionReport
+         * @description What a repeated training gave.
+         * @example {
+         *       "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+         *     }
+         */
+        ReproductionReport: {
+            /**
+             * Sha256
+             * @description of the model.safetensors that it would have published
+             */
+            sha256: string;
+        };
+        /**
+         * ReproductionStart
+         * @description The job that repeats a training, and what speaks against the same bits from the start.
+         */
+        ReproductionStart: {
+            job: components["schemas"]["Job"];
+            /**
+             * Remarks
+             * @description sentences for people; empty: the bits should be the same on this machine
+             */
+            remarks: string[];
+        };
+        /**
          * SettingsPatch
          * @description Fields that are left out stay as they are.
          */
@@ -2086,6 +2473,22 @@ export interface components {
             random_share?: number | null;
             /** Held Out Share */
             held_out_share?: number | null;
+        };
+        /**
+         * SkippedQuestion
+         * @description The pixel of a question that nobody can answer: it is not asked about again.
+         * @example {
+         *       "image_id": "01a20c40-02cc-7e50-acee-a999f230f12d",
+         *       "pixel": {
+         *         "x": 120,
+         *         "y": 45
+         *       }
+         *     }
+         */
+        SkippedQuestion: {
+            /** Image Id */
+            image_id: string;
+            pixel: components["schemas"]["Pixel"];
         };
         /**
          * SnapshotImage
@@ -2208,6 +2611,21 @@ export interface components {
              * @description version that the training starts from
              */
             warm_start_version?: number | null;
+            /**
+             * Reproduce Version
+             * @description repeat the training of this version and compare the bits; nothing is published
+             */
+            reproduce_version?: number | null;
+        };
+        /**
+         * TrainedImage
+         * @description An image that a training looked at, and the pixels that it had then.
+         */
+        TrainedImage: {
+            /** Image Id */
+            image_id: string;
+            /** Sha256 */
+            sha256: string;
         };
         /**
          * UndoEvent
@@ -2285,6 +2703,28 @@ export interface components {
          * @enum {string}
          */
         Verdict: "stored" | "duplicate";
+        /**
+         * VersionMapReply
+         * @description The answer to the wish to see an image as a version sees it: its map, or the job that draws it.
+         */
+        VersionMapReply: {
+            map: components["schemas"]["ImageMap"] | null;
+            job: components["schemas"]["Job"] | null;
+        };
+        /**
+         * VersionPin
+         * @description The model version to work with.
+         * @example {
+         *       "version": 3
+         *     }
+         */
+        VersionPin: {
+            /**
+             * Version
+             * @description null: always the newest
+             */
+            version: number | null;
+        };
         /**
          * VersionPublished
          * @description A training has published a model version.
@@ -3107,8 +3547,10 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                /** @description the image that is open: its pixels come first */
+                /** @description the image that is open: its pixels come first. Not the one that a random question led to */
                 image_id?: string | null;
+                /** @description question_ids that the page holds, or whose answers are on their way here: repeat the parameter. They count as asked */
+                exclude?: string[] | null;
             };
             header?: never;
             path: {
@@ -3126,6 +3568,70 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["QuestionPage"];
                 };
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    skip_question: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+                question_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SkippedQuestion"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    take_back_skip: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+                question_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A refusal: what is wrong and what to do next. */
             default: {
@@ -3340,6 +3846,104 @@ export interface operations {
             };
         };
     };
+    pin_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VersionPin"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Project"];
+                };
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unpin_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Project"];
+                };
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reproduce_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReproductionStart"];
+                };
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_artifact: {
         parameters: {
             query?: never;
@@ -3360,6 +3964,142 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": unknown;
+                };
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_version_maps: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                image_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImageMap"][];
+                };
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ask_for_version_map: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                image_id: string;
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionMapReply"];
+                };
+            };
+            /** @description A job draws it; its end says that it is there. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionMapReply"];
+                };
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_version_prediction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                image_id: string;
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description height * width bytes, row by row. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_version_confidence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                image_id: string;
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description height * width bytes, row by row. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
                 };
             };
             /** @description A refusal: what is wrong and what to do next. */
@@ -3587,9 +4327,57 @@ export interface operations {
             };
         };
     };
+    get_refine_work: {
+        parameters: {
+            query?: {
+                /** @description `label_seq` of the answer before; 0: all labels */
+                after?: number;
+                /** @description `state` of the answer before: wait until it is another */
+                state?: string | null;
+                /** @description how long the answer may wait for news */
+                wait_seconds?: number;
+            };
+            header: {
+                /** @description of the lease, as the claim gave it */
+                "X-Recolabel-Fence": number;
+            };
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RefineWork"];
+                };
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_label_map_of_job: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description log position; the job's when left out */
+                label_seq?: number | null;
+                /** @description class index -> class, once each; the job's when left out */
+                class_uid?: string[] | null;
+                /** @description of the pixels that the worker knows */
+                image_sha256?: string | null;
+            };
             header: {
                 /** @description of the lease, as the claim gave it */
                 "X-Recolabel-Fence": number;
@@ -3834,6 +4622,44 @@ export interface operations {
             };
         };
     };
+    add_fast_map: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description of the lease, as the claim gave it */
+                "X-Recolabel-Fence": number;
+            };
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FastMap"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImageMap"];
+                };
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     publish: {
         parameters: {
             query?: never;
@@ -3859,6 +4685,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ModelVersion"];
+                };
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reproduced: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description of the lease, as the claim gave it */
+                "X-Recolabel-Fence": number;
+            };
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReproductionReport"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
                 };
             };
             /** @description A refusal: what is wrong and what to do next. */
