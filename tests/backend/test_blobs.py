@@ -23,6 +23,31 @@ def test_a_blob_is_read_back_under_its_hash(tmp_path: Path) -> None:
     assert blobs.put_bytes(b"abc") == sha256
 
 
+def test_a_blob_that_need_not_last_takes_no_place_of_one_that_does(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path / "objects")
+    sha256 = blobs.put_bytes(b"abc")
+    first = blobs.path(sha256).stat()
+
+    blobs.put_bytes(b"abc", lasting=False)
+
+    second = blobs.path(sha256).stat()
+    assert second.st_ino == first.st_ino
+    assert second.st_mtime_ns >= first.st_mtime_ns
+
+
+@pytest.mark.parametrize("left", [b"", b"ab", b"xyz"], ids=["emptied", "cut off", "overwritten"])
+def test_a_blob_that_a_power_cut_damaged_is_not_there_and_can_be_put_again(tmp_path: Path, left: bytes) -> None:
+    blobs = Blobs(tmp_path / "objects")
+    sha256 = blobs.put_bytes(b"abc", lasting=False)
+    blobs.path(sha256).write_bytes(left)
+
+    with pytest.raises(BlobNotFound):
+        blobs.read_whole(sha256)
+
+    blobs.put_bytes(b"abc")
+    assert blobs.read_whole(sha256) == b"abc"
+
+
 def test_bytes_with_another_hash_than_announced_leave_nothing_behind(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path / "objects")
 

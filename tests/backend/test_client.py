@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from recolabel.client import Client
+from recolabel.contract.jobs import JobKind
 from recolabel.contract.projects import ProjectPatch
 from recolabel.errors import ServerRefused, ServerUnreachable
 
@@ -23,6 +24,7 @@ PROJECT = {
     "label_count": 0,
     "label_seq": 0,
     "newest_version": None,
+    "pinned_version": None,
 }
 
 
@@ -78,6 +80,19 @@ def test_another_kind_of_server_is_told_from_ours() -> None:
 
     with pytest.raises(ServerUnreachable, match="not a ReCoLabel server"):
         client.projects()
+
+
+def test_whoever_lets_the_server_wait_waits_for_longer_than_the_server() -> None:
+    seen: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request)
+        return httpx2.Response(204)
+
+    client_of(answer).claim("worker", kinds=[JobKind.REFINE], wait_seconds=30)
+
+    assert json.loads(seen[0].content)["kinds"] == ["refine"]
+    assert seen[0].extensions["timeout"]["read"] > 60
 
 
 def test_no_lease_is_none() -> None:

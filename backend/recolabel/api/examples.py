@@ -54,6 +54,18 @@ EXAMPLES: dict[str, Any] = {
             {"pixel": {"x": 12, "y": 80}, "guess": 0, "second_guess": 1, "confidence": 0.41, "margin": 0.03}
         ],
     },
+    "FastMap": {
+        "image_id": _ID,
+        "image_sha256": _SHA256,
+        "label_seq": 37,
+        "label_count": 37,
+        "model_version": None,
+        "class_uids": [_ID, _OTHER_ID],
+        "prediction": "eJxjYAAAAAIAAQ==",
+        "confidence": "eJz7/x8AAv8B/w==",
+        "candidates": [],
+        "timings_ms": {"fit": 61.0, "predict": 12.5},
+    },
     "Publication": {
         "class_uids": [_ID, _OTHER_ID],
         "parent": None,

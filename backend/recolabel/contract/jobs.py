@@ -230,6 +230,11 @@ class RefineWork(Contract):
         description="images whose labels changed after the position that was asked from; `labelled_pixels` is 0 where "
         "nothing is left. From position 0: every labelled image"
     )
+    label_maps: dict[Id, Base64Bytes] = Field(
+        default_factory=dict,
+        description="label maps of `changed` as PNG, at `label_seq` and by `class_uids`, where those are few; else they "
+        "are asked for one by one",
+    )
     gone: list[Id] = Field(description="labelled images that were removed since; replaced ones are among `changed`")
     draw: list[SnapshotImage] = Field(
         description="images that want a fresh map: the one in view first, then those that come next. Empty where "

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from recolabel.contract.jobs import ACTIVE_STATES, Job, JobKind, JobSpec, JobState, Progress
 from recolabel.contract.updates import JobChanged
@@ -36,13 +36,16 @@ ALLOWED: Mapping[JobState, frozenset[JobState]] = {
 HELD_STATES = (JobState.LEASED, JobState.RUNNING)
 
 
+JOB = (
+    select(schema.job)
+    .join(schema.project, schema.project.c.project_id == schema.job.c.project_id)
+    .where(schema.job.c.job_id == bindparam("of_job"), schema.project.c.deleted_at.is_(None))
+)
+
+
 def job_row(connection: Connection, job_id: str) -> Row[Any]:
     """The row of a job whose project is there. Raises JobNotFound."""
-    row = connection.execute(
-        select(schema.job)
-        .join(schema.project, schema.project.c.project_id == schema.job.c.project_id)
-        .where(schema.job.c.job_id == job_id, schema.project.c.deleted_at.is_(None))
-    ).one_or_none()
+    row = connection.execute(JOB, {"of_job": job_id}).one_or_none()
     if row is None:
         raise JobNotFound
     return row

@@ -6,17 +6,19 @@ import hashlib
 import json
 import time
 import zlib
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, bindparam, or_, select
 
 from recolabel.blobs import Blobs
 from recolabel.contract.images import ImageMap
 from recolabel.contract.jobs import ACTIVE_STATES, FastMap, JobKind, RefineSpec, RefineWork
 from recolabel.contract.labels import SnapshotImage
 from recolabel.errors import BadArgument, BlobDamaged, ClassNotFound
+from recolabel.formats.indexed_png import write_png
 from recolabel.labels.fold import UNLABELLED_INDEX
 from recolabel.store import schema
 from recolabel.store.clock import Clock
@@ -36,7 +38,55 @@ from recolabel.store.projects import classes_of, project_row, working_version
 
 DRAWN_AHEAD = 3
 """So many images behind the one in view are drawn as well, since people go on to the next."""
+MAPS_IN_ANSWER = 4
+"""Label maps of so many changed images come with the answer: after a click that is one, and a question less."""
 STATE_FORM = r"^\d{1,18}\.[0-9a-f]{16}$"
+
+
+# Statements of the way from a click to its overlay stand here, made once: making them costs more than running them.
+_image, _drawn, _version = schema.image.c, schema.image_map.c, schema.model_version.c
+ACTIVE = select(schema.job.c.job_id).where(
+    schema.job.c.project_id == bindparam("of_project"),
+    schema.job.c.kind == JobKind.REFINE,
+    schema.job.c.state.in_(ACTIVE_STATES),
+)
+CHANGED = (
+    select(schema.image)
+    .where(
+        _image.project_id == bindparam("of_project"),
+        _image.removed_at.is_(None),
+        _image.last_seq > 0,
+        or_(_image.last_seq > bindparam("after"), _image.image_seq > bindparam("after_image_seq")),
+    )
+    .order_by(_image.position)
+)
+GONE = select(_image.image_id).where(
+    _image.project_id == bindparam("of_project"),
+    _image.removed_at.is_not(None),
+    _image.last_seq > 0,
+    _image.image_seq > bindparam("after_image_seq"),
+)
+WITH_MAP = (  # images that are there, each beside its newest map or nulls
+    select(
+        schema.image,
+        _drawn.drawn_by,
+        _drawn.model_version.label("drawn_from"),
+        _drawn.label_seq.label("map_seq"),
+        _drawn.class_uids.label("map_class_uids"),
+        _drawn.prediction_sha256,
+        _drawn.confidence_sha256,
+    )
+    .outerjoin(schema.image_map, _drawn.image_id == _image.image_id)
+    .where(_image.project_id == bindparam("of_project"), _image.removed_at.is_(None))
+)
+IN_VIEW = WITH_MAP.where(_image.image_id == bindparam("in_view"))
+BEHIND = WITH_MAP.where(_image.position > bindparam("position")).order_by(_image.position).limit(DRAWN_AHEAD)
+MOST_UNCERTAIN = (
+    WITH_MAP.where(_image.uncertainty.is_not(None)).order_by(_image.uncertainty.desc(), _image.position).limit(1)
+)
+SEQ_OF_VERSION = select(_version.label_seq).where(
+    _version.project_id == bindparam("of_project"), _version.version == bindparam("of_version")
+)
 
 
 class Refining:
@@ -53,18 +103,14 @@ class Refining:
 
         Not in the transaction that asks, so that nothing is written where nothing changes.
         """
-        active = select(schema.job.c.job_id).where(
-            schema.job.c.project_id == project_id,
-            schema.job.c.kind == JobKind.REFINE,
-            schema.job.c.state.in_(ACTIVE_STATES),
-        )
+        of_project = {"of_project": project_id}
         with self._database.reading() as connection:  # browsers say every few seconds that they look: no write then
-            if connection.execute(active).first() is not None:
+            if connection.execute(ACTIVE, of_project).first() is not None:
                 return False
         now = self._clock()
 
         def work(connection: Connection) -> bool:
-            if connection.execute(active).first() is not None:
+            if connection.execute(ACTIVE, of_project).first() is not None:
                 return False
             project = project_row(connection, project_id)
             insert_job(
@@ -102,16 +148,20 @@ class Refining:
             facts = (project.label_seq, class_uids, version, in_view, [(row.image_id, row.sha256) for row in draw])
             new_state = f"{project.image_seq}.{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}"
             is_news = new_state != state
-            changed = _changed(connection, project, after, image_seq) if is_news else []
+            changed = [
+                (row, training_label_map(connection, row, class_uids, project.label_seq))
+                for row in (_changed(connection, project, after, image_seq) if is_news else [])
+            ]
             return RefineWork(
                 label_seq=project.label_seq,
                 state=new_state,
                 label_count=project.label_count,
                 class_uids=class_uids,
                 model_version=version,
-                changed=[
-                    _described(row, _labelled_pixels(connection, row, class_uids, project.label_seq)) for row in changed
-                ],
+                changed=[_described(row, int((labels != UNLABELLED_INDEX).sum())) for row, labels in changed],
+                label_maps={row.image_id: b64encode(write_png(labels, [])) for row, labels in changed}
+                if len(changed) <= MAPS_IN_ANSWER
+                else {},
                 gone=_gone(connection, project, image_seq) if is_news and state is not None else [],
                 draw=[_described(row, row.label_count) for row in draw] if is_news else [],
                 idle=in_view is None,
@@ -183,13 +233,11 @@ class Refining:
         in_view: str,
     ) -> list[Row[Any]]:
         """The image in view, those behind it and the most uncertain one: of these, the ones that want a fresh map."""
-        image = schema.image.c
-        candidates = list(connection.execute(_with_map(project.project_id).where(image.image_id == in_view)))
+        of_project = {"of_project": project.project_id}
+        candidates = list(connection.execute(IN_VIEW, of_project | {"in_view": in_view}))
         if candidates:
-            behind = _with_map(project.project_id).where(image.position > candidates[0].position)
-            candidates += connection.execute(behind.order_by(image.position).limit(DRAWN_AHEAD))
-        unsure = _with_map(project.project_id).where(image.uncertainty.is_not(None))
-        candidates += connection.execute(unsure.order_by(image.uncertainty.desc(), image.position).limit(1))
+            candidates += connection.execute(BEHIND, of_project | {"position": candidates[0].position})
+        candidates += connection.execute(MOST_UNCERTAIN, of_project)
         version_seq = _seq_of_version(connection, project.project_id, version)
         by_id = {row.image_id: row for row in candidates}
         return [
@@ -226,35 +274,14 @@ def _class_uids(connection: Connection, project_id: str) -> list[str]:
 
 def _changed(connection: Connection, project: Row[Any], after: int, image_seq: int) -> Sequence[Row[Any]]:
     """The images with a log whose labels changed, or whose pixels did."""
-    image = schema.image.c
     return connection.execute(
-        select(schema.image)
-        .where(
-            image.project_id == project.project_id,
-            image.removed_at.is_(None),
-            image.last_seq > 0,
-            (image.last_seq > after) | (image.image_seq > image_seq),
-        )
-        .order_by(image.position)
+        CHANGED, {"of_project": project.project_id, "after": after, "after_image_seq": image_seq}
     ).all()
 
 
 def _gone(connection: Connection, project: Row[Any], image_seq: int) -> list[str]:
-    image = schema.image.c
-    return list(
-        connection.execute(
-            select(image.image_id).where(
-                image.project_id == project.project_id,
-                image.removed_at.is_not(None),
-                image.last_seq > 0,
-                image.image_seq > image_seq,
-            )
-        ).scalars()
-    )
-
-
-def _labelled_pixels(connection: Connection, row: Row[Any], class_uids: Sequence[str], label_seq: int) -> int:
-    return int((training_label_map(connection, row, class_uids, label_seq) != UNLABELLED_INDEX).sum())
+    of_project = {"of_project": project.project_id, "after_image_seq": image_seq}
+    return list(connection.execute(GONE, of_project).scalars())
 
 
 def _described(row: Row[Any], labelled_pixels: int) -> SnapshotImage:
@@ -268,30 +295,11 @@ def _described(row: Row[Any], labelled_pixels: int) -> SnapshotImage:
     )
 
 
-def _with_map(project_id: str) -> Select[Any]:
-    """Images that are there, each beside its newest map or nulls."""
-    drawn = schema.image_map.c
-    return (
-        select(
-            schema.image,
-            drawn.drawn_by,
-            drawn.model_version.label("drawn_from"),
-            drawn.label_seq.label("map_seq"),
-            drawn.class_uids.label("map_class_uids"),
-            drawn.prediction_sha256,
-            drawn.confidence_sha256,
-        )
-        .outerjoin(schema.image_map, drawn.image_id == schema.image.c.image_id)
-        .where(schema.image.c.project_id == project_id, schema.image.c.removed_at.is_(None))
-    )
-
-
 def _seq_of_version(connection: Connection, project_id: str, version: int | None) -> int:
     """The log position that a version was trained at; -1 without a version."""
-    known = schema.model_version.c
-    seq = connection.execute(
-        select(known.label_seq).where(known.project_id == project_id, known.version == version)
-    ).scalar()
+    if version is None:
+        return -1
+    seq = connection.execute(SEQ_OF_VERSION, {"of_project": project_id, "of_version": version}).scalar()
     return -1 if seq is None else int(seq)
 
 

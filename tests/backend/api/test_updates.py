@@ -90,6 +90,34 @@ def test_two_listeners_hear_the_same_and_nothing_twice() -> None:
     with_feed(story)
 
 
+def test_a_commit_of_this_process_is_told_without_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recolabel.api.feed.POLL_SECONDS", 60.0)
+
+    async def story(feed: Feed, table: Table) -> None:
+        listener = feed.listen(STREET, None)
+        assert await anext(listener) == 0
+        waiting = asyncio.ensure_future(anext(listener))
+        await asyncio.sleep(0.05)
+
+        table.write(STREET)
+        await asyncio.to_thread(feed.stir)
+
+        assert (await waiting).update_id == 1  # type: ignore[union-attr]
+        await listener.aclose()  # type: ignore[attr-defined]
+
+    with_feed(story)
+
+
+def test_what_another_process_wrote_wakes_whoever_waits_for_a_change() -> None:
+    async def story(feed: Feed, table: Table) -> None:
+        await asyncio.sleep(0.05)
+        beat = feed.next_beat()
+        table.write(FIELD)
+        await beat.wait()
+
+    with_feed(story)
+
+
 def test_open_streams_end_when_the_feed_closes() -> None:
     async def story(feed: Feed, table: Table) -> None:
         listener = feed.listen(STREET, None)

@@ -136,6 +136,23 @@ def test_the_connections_are_set_to_lose_nothing(store: Store) -> None:
     assert found == expected
 
 
+def test_a_listener_hears_of_each_commit_until_it_leaves_and_cannot_stop_it(street: Street) -> None:
+    heard: list[int] = []
+
+    def listen() -> None:
+        with street.store._database.reading() as connection:
+            heard.append(connection.execute(text("SELECT count(*) FROM label_event")).scalar_one())
+        raise RuntimeError("a listener that fails")
+
+    leave = street.store.on_commit(listen)
+    street.append(street.click(street.road, 0, 0))
+    street.append(street.click(street.road, 1, 1))
+    leave()
+    street.append(street.click(street.road, 2, 2))
+
+    assert heard == [1, 2]
+
+
 def test_a_reading_connection_cannot_write(store: Store) -> None:
     with store._database.reading() as connection, pytest.raises(OperationalError, match="readonly"):
         connection.execute(text("DELETE FROM orphan"))
