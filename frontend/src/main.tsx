@@ -3,6 +3,7 @@ import { App } from './app'
 import './styles/tokens.css'
 import './styles/base.css'
 import './styles/pages.css'
+import './styles/comparison.css'
 
 const root = document.getElementById('app')
 if (root !== null) render(<App />, root)

@@ -24,6 +24,7 @@ import type {
   SettingsPatch,
   UploadResult,
   User,
+  VersionMapReply,
 } from './types'
 
 const ROOT = '/api/v1'
@@ -66,8 +67,8 @@ async function tell<T>(method: string, path: string, body?: unknown): Promise<T>
   return (response.status === 204 ? undefined : await response.json()) as T
 }
 
-async function bytes(path: string, init: RequestInit): Promise<Uint8Array> {
-  const response = await send('GET', address(path), init)
+async function bytes(path: string, signal?: AbortSignal, priority: RequestPriority = 'auto'): Promise<Uint8Array> {
+  const response = await send('GET', address(path), signal ? { signal, priority } : { priority })
   return new Uint8Array(await response.arrayBuffer())
 }
 
@@ -84,6 +85,8 @@ export const projects = {
   rename: (id: Id, name: string) => tell<Project>('PATCH', `/projects/${id}`, { name }),
   configure: (id: Id, settings: SettingsPatch) => tell<Project>('PATCH', `/projects/${id}`, { settings }),
   remove: (id: Id) => tell<void>('DELETE', `/projects/${id}`),
+  /** Null: work with the newest version again. */
+  pin: (id: Id, version: number | null) => tell<Project>('PUT', `/projects/${id}/pinned-version`, { version }),
   addClass: (id: Id, labelClass: NewLabelClass) => tell<LabelClass>('POST', `/projects/${id}/classes`, labelClass),
   patchClass: (id: Id, classUid: Id, patch: ClassPatch) =>
     tell<LabelClass>('PATCH', `/projects/${id}/classes/${classUid}`, patch),
@@ -121,7 +124,14 @@ export const maps = {
     plane: 'prediction' | 'confidence',
     signal: AbortSignal,
     priority: RequestPriority = 'auto',
-  ) => bytes(`/images/${imageId}/maps/${mapId}/${plane}`, { signal, priority }),
+  ) => bytes(`/images/${imageId}/maps/${mapId}/${plane}`, signal, priority),
+}
+
+/** Single images as chosen versions see them. */
+export const versionMaps = {
+  ask: (imageId: Id, version: number) => tell<VersionMapReply>('POST', `/images/${imageId}/version-maps/${version}`),
+  prediction: (imageId: Id, version: number, signal?: AbortSignal) =>
+    bytes(`/images/${imageId}/version-maps/${version}/prediction`, signal ? { signal } : {}),
 }
 
 export const labels = {

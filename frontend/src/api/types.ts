@@ -40,6 +40,7 @@ export type QuestionPage = Schemas['QuestionPage']
 export type Job = Schemas['Job']
 export type TrainSpec = Schemas['TrainSpec']
 export type NewTraining = Partial<Schemas['NewTraining']>
+export type VersionMapReply = Schemas['VersionMapReply']
 export type ModelVersion = Schemas['ModelVersion']
 
 /** What an update says. The feed has no schema in the description, so this mirrors `contract/updates.py` by hand. */

@@ -81,3 +81,46 @@ test('beside the files of a version stands how to take them all', async () => {
 
   expect(words('version-row')).toContain('Download all four into one folder, or use recolabel export-model.')
 })
+
+const versionNumbered = (version: number) => {
+  const spec = { method: 'classmix', use_reco: true, seed: 1 }
+  const metrics = { seconds: 9, steps: 37, chosen: 'deep', accuracy: null, held_out_pixels: 0 }
+  const config = { training: { steps: 60 }, format: 'recolabel-model' }
+  const made = { label_seq: 3, label_count: 3, parent: null, created_at: '2026-01-01T00:00:00Z', code_version: '0.1' }
+  return { ...made, version, project_id: 'p', spec, metrics, config, artifacts: {} } as unknown as ModelVersion
+}
+
+test('an older version can be rolled back to, and the page then says what that means and how it ends', async () => {
+  const sent: [string, unknown][] = []
+  vi.stubGlobal('fetch', async (url: string, init?: RequestInit) => {
+    if (!url.endsWith('/pinned-version')) return Response.json(page())
+    const { version } = JSON.parse(String(init?.body)) as { version: number | null }
+    sent.push([init?.method ?? 'GET', version])
+    return Response.json({ ...project.value, pinned_version: version })
+  })
+  project.value = { ...(project.value as Project), newest_version: 2, pinned_version: null }
+  modelVersions.value = [versionNumbered(2), versionNumbered(1)]
+  render(<ModelsPage projectId="p" />)
+
+  screen.getByTestId('roll-back').click()
+  await waitFor(() => expect(words('pinned')).toContain('You work with version 1.'))
+  expect(words('pinned')).toContain('Follow the newest again (version 2)')
+  screen.getByTestId('follow-newest').click()
+
+  await waitFor(() => expect(screen.queryByTestId('pinned')).toBeNull())
+  expect(sent).toEqual([
+    ['PUT', 1],
+    ['PUT', null],
+  ])
+})
+
+test('a version tells everything it came from, also where a person stopped it', () => {
+  modelVersions.value = [versionNumbered(1)]
+  render(<ModelsPage projectId="p" />)
+
+  for (const fact of ['37 of 60 steps', 'label position3', 'random seed1', 'code0.1', 'general image features']) {
+    expect(words('version-row')).toContain(fact)
+  }
+  expect(words('version-config')).toContain('"format": "recolabel-model"')
+  expect(words('version-config')).toContain('recolabel train "Street" --reproduce 1')
+})

@@ -2,14 +2,15 @@ import { useEffect } from 'preact/hooks'
 import { modelVersions as versionApi } from '../api/client'
 import type { Id, ModelVersion } from '../api/types'
 import { imageList, watchImages } from '../state/imageList'
-import { modelVersions, project, training } from '../state/project'
+import { modelVersions, pinVersion, project, training, workingVersion } from '../state/project'
 import { newestSeq } from '../state/sync'
 import { Banner } from '../ui/banner'
 import { ExportPanel } from '../ui/exportPanel'
-import { dateTime, duration, fileSize, percent, plural } from '../ui/format'
+import { dateTime, duration, fileSize, plural } from '../ui/format'
 import { Header } from '../ui/header'
 import { DownloadIcon, ModelIcon } from '../ui/icons'
 import { JobProgress } from '../ui/jobProgress'
+import { accuracyOf, VersionComparison } from '../ui/versionComparison'
 
 const METHODS = { supervised: 'labels only', cutout: 'CutOut', cutmix: 'CutMix', classmix: 'ClassMix' }
 const CANDIDATES: Readonly<Record<string, string>> = { deep: 'trained network', 'fast head': 'quick fit' }
@@ -32,11 +33,13 @@ export function ModelsPage({ projectId }: { projectId: Id }) {
           <div class="page-head">
             <div>
               <h1>Model versions</h1>
-              <p class="hint">Each training adds one. Older versions stay as they are.</p>
+              <p class="hint">Each training adds one. Older versions stay as they are, and you can go back to them.</p>
             </div>
           </div>
           <div class="split">
             <div>
+              <Pinned />
+              {versions.length >= 2 && <VersionComparison versions={versions} />}
               {versions.length === 0 && <NoVersion />}
               {versions.map((version) => (
                 <Version key={version.version} version={version} />
@@ -76,6 +79,48 @@ function NoVersion() {
   )
 }
 
+/** A version is pinned: what that means, and how it ends. */
+function Pinned() {
+  const pinned = project.value?.pinned_version ?? null
+  const newest = project.value?.newest_version ?? null
+  if (pinned === null) return null
+  return (
+    <div class="card pinned" role="status" data-testid="pinned">
+      <p>
+        <strong>You work with version {pinned}.</strong> It draws the predictions, and the next training starts from it.
+        New trainings still add versions, but those take no prediction over.
+      </p>
+      <button type="button" class="button" data-testid="follow-newest" onClick={() => void pinVersion(null)}>
+        Follow the newest again{newest !== null && newest !== pinned ? ` (version ${newest})` : ''}
+      </button>
+    </div>
+  )
+}
+
+/** Keep this version, or go back to it. */
+function PinButton({ version }: { version: number }) {
+  const pinned = project.value?.pinned_version ?? null
+  if (pinned === version) {
+    return (
+      <button type="button" class="button" data-testid="unpin" onClick={() => void pinVersion(null)}>
+        Unpin
+      </button>
+    )
+  }
+  const isOlder = version < (workingVersion.value ?? 0)
+  return (
+    <button
+      type="button"
+      class="button"
+      data-testid={isOlder ? 'roll-back' : 'pin'}
+      title="Predictions are drawn by this version from now on, and the next training starts from it. Nothing is deleted."
+      onClick={() => void pinVersion(version)}
+    >
+      {isOlder ? 'Roll back to this version' : 'Pin this version'}
+    </button>
+  )
+}
+
 /** Name, value, and what it means. */
 type Fact = readonly [string, string, string]
 
@@ -86,11 +131,7 @@ function Version({ version }: { version: ModelVersion }) {
   const facts: Fact[] = [
     ['labels', version.label_count.toLocaleString('en'), 'Labels that this version has learned from'],
     ['accuracy', accuracyOf(version), 'Share of labelled pixels, kept out of the training, that it gets right'],
-    [
-      'training time',
-      `${duration(metrics.seconds)}, ${plural(metrics.steps, 'step')}`,
-      'In each step it sees a few images',
-    ],
+    ['training time', `${duration(metrics.seconds)}, ${stepsOf(version)}`, 'In each step it sees a few images'],
     [
       'kind',
       CANDIDATES[metrics.chosen] ?? metrics.chosen,
@@ -119,15 +160,19 @@ function Version({ version }: { version: ModelVersion }) {
       <div class="row between">
         <h2 class="row">
           Version {version.version}
+          {project.value?.pinned_version === version.version && <span class="badge accent">pinned</span>}
           {isCurrent ? (
             <span class="badge accent">knows all labels</span>
           ) : (
             <span class="badge warn">newer labels exist</span>
           )}
         </h2>
-        <time class="faint" dateTime={version.created_at}>
-          {dateTime(version.created_at)}
-        </time>
+        <span class="row">
+          <time class="faint" dateTime={version.created_at}>
+            {dateTime(version.created_at)}
+          </time>
+          <PinButton version={version.version} />
+        </span>
       </div>
       <dl class="pairs number">
         {facts.map(([name, value, meaning]) => (
@@ -152,6 +197,16 @@ function Version({ version }: { version: ModelVersion }) {
           </a>
         ))}
       </div>
+      <details data-testid="version-config">
+        <summary class="hint small">All settings of this training</summary>
+        <pre class="small">{JSON.stringify(version.config, null, 2)}</pre>
+        <p class="hint small">
+          <code>
+            recolabel train {JSON.stringify(project.value?.name ?? '')} --reproduce {version.version}
+          </code>{' '}
+          runs it again and compares the bits.
+        </p>
+      </details>
       <p class="hint small">
         Download all {files.length === 4 ? 'four' : files.length} into one folder, or use{' '}
         <code>recolabel export-model</code>.
@@ -160,7 +215,9 @@ function Version({ version }: { version: ModelVersion }) {
   )
 }
 
-function accuracyOf({ metrics }: ModelVersion): string {
-  if (metrics.accuracy === null || metrics.held_out_pixels === 0) return 'not measured: too few labels'
-  return `${percent(metrics.accuracy)} of ${plural(metrics.held_out_pixels, 'pixel')}`
+/** "37 of 60 steps" when a person stopped it. */
+function stepsOf({ config, metrics }: ModelVersion): string {
+  const planned = (config?.training as { steps?: unknown } | undefined)?.steps
+  const done = metrics.steps
+  return typeof planned === 'number' && planned !== done ? `${done} of ${planned} steps` : plural(done, 'step')
 }

@@ -3,7 +3,7 @@
 import { computed } from '@preact/signals'
 import type { Id, Job } from '../api/types'
 import { type ImageList, imageList, isListLoaded } from './imageList'
-import { jobs, project } from './project'
+import { jobs, workingVersion } from './project'
 
 export interface Predicted {
   count: number
@@ -15,14 +15,14 @@ export interface Predicted {
 /**
  * Count the images that have a map.
  *
- * The list's images say it themselves. A long list is loaded in part; then what the newest version's predict jobs
- * have drawn counts as well, whichever images those are.
+ * The list's images say it themselves. A long list is loaded in part; then what the predict jobs of the version
+ * that the project works with have drawn counts as well, whichever images those are.
  */
-export function countPredicted(list: ImageList, ofProject: readonly Job[], newestVersion: number | null): Predicted {
+export function countPredicted(list: ImageList, ofProject: readonly Job[], workingVersion: number | null): Predicted {
   const seen = list.images.filter((one) => one.uncertainty !== null).length
   if (list.nextAfter === null) return { count: seen, total: list.total, isAtLeast: false }
   const drawn = ofProject
-    .filter(({ spec }) => spec.kind === 'predict' && spec.model_version === newestVersion)
+    .filter(({ spec }) => spec.kind === 'predict' && spec.model_version === workingVersion && spec.image_id == null)
     .map((job) => job.progress.done)
   const count = Math.min(list.total, Math.max(seen, ...drawn))
   return { count, total: list.total, isAtLeast: count < list.total }
@@ -34,4 +34,4 @@ export function predictedOf(projectId: Id): Predicted | null {
   return isListLoaded.value && !isOther ? predicted.value : null
 }
 
-const predicted = computed(() => countPredicted(imageList.value, jobs.value, project.value?.newest_version ?? null))
+const predicted = computed(() => countPredicted(imageList.value, jobs.value, workingVersion.value))

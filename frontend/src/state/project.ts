@@ -27,9 +27,16 @@ export const classesByUid = computed(() => new Map((project.value?.classes ?? []
 const ACTIVE = new Set(['queued', 'leased', 'running'])
 export const isActive = (job: Job) => ACTIVE.has(job.state)
 export const training = computed(() => jobs.value.find((job) => job.kind === 'train' && isActive(job)) ?? null)
-export const predicting = computed(() => jobs.value.find((job) => job.kind === 'predict' && isActive(job)) ?? null)
+/** A job for a single image is what the comparison of versions waits for, and nobody else's business. */
+export const isForOneImage = ({ spec }: Job) => spec.kind === 'predict' && spec.image_id != null
+export const predicting = computed(
+  () => jobs.value.find((job) => job.kind === 'predict' && isActive(job) && !isForOneImage(job)) ?? null,
+)
 /** The newest training when it is over. */
 export const lastTraining = computed(() => jobs.value.find((job) => job.kind === 'train' && !isActive(job)) ?? null)
+
+/** The version that maps, fast head and the next training come from: the pinned one, else the newest. */
+export const workingVersion = computed(() => project.value?.pinned_version ?? project.value?.newest_version ?? null)
 
 /** Labels that hold in the whole project, by class. */
 export const classCounts = signal<ReadonlyMap<ClassOrVoid, number>>(new Map())
@@ -164,6 +171,16 @@ export async function setAutoTrain(isOn: boolean): Promise<void> {
   }
 }
 
+/** Work with this version from now on; null: with the newest. */
+export async function pinVersion(version: number | null): Promise<void> {
+  if (project.value === null) return
+  try {
+    project.value = await projectApi.pin(project.value.project_id, version)
+  } catch (error) {
+    report(error)
+  }
+}
+
 /** Change one class here as the server has answered. */
 export function takeClass(labelClass: LabelClass): void {
   const open = project.value
@@ -205,7 +222,14 @@ async function noticeAway(): Promise<void> {
 }
 
 let soon: ReturnType<typeof setTimeout> | undefined
-const SOON_MS = 150
+/** Longer than a label takes to its overlay: the server is busy with that. */
+const SOON_MS = 600
+
+/** A label was made: count it before the server does. */
+export function countLabel(classUid: ClassOrVoid): void {
+  const counts = classCounts.peek()
+  classCounts.value = new Map([...counts, [classUid, (counts.get(classUid) ?? 0) + 1]])
+}
 
 /** Many hints in a row ask once. */
 function refreshSoon(): void {

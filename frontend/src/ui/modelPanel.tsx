@@ -9,6 +9,7 @@ import {
   stopTraining,
   train,
   training,
+  workingVersion,
 } from '../state/project'
 import { newestSeq } from '../state/sync'
 import { plural } from './format'
@@ -24,7 +25,12 @@ export function ModelPanel() {
     <section class="panel" aria-label="Model">
       <div class="panel-title">
         <span>Model</span>
-        {project.value?.newest_version != null && <span>version {project.value.newest_version}</span>}
+        {workingVersion.value !== null && (
+          <span>
+            version {workingVersion.value}
+            {project.value?.pinned_version != null && ', pinned'}
+          </span>
+        )}
       </div>
       {active === null ? (
         <button
