@@ -19,6 +19,7 @@ import httpx2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from recolabel.contract import CONTRACT_VERSION
+from recolabel.contract.evaluation import Evaluation, GroundTruthReply
 from recolabel.contract.images import ImageInfo, ImageMap, ImagePage, UploadResult
 from recolabel.contract.jobs import (
     CheckpointReport,
@@ -296,6 +297,14 @@ class Client:
         """Run the training of a version once more; the job's `reproduced` says in the end whether the bits agree."""
         answer = self._request("POST", f"/projects/{project_id}/model-versions/{version}/reproductions")
         return self._read(ReproductionStart, answer.content)
+
+    def evaluation(self, project_id: str) -> Evaluation:
+        """How good each version is, with intervals, and where labels help most."""
+        return self._get(f"/projects/{project_id}/evaluation", Evaluation)
+
+    def put_ground_truth(self, image_id: str, mask: bytes | Path) -> GroundTruthReply:
+        """Give an image its true mask, a PNG of class indices. It is never a label."""
+        return self._read(GroundTruthReply, self._upload("PUT", f"/images/{image_id}/ground-truth", mask).content)
 
     def version_maps(self, image_id: str) -> list[ImageMap]:
         """What single versions drew of an image on request, newest version first."""

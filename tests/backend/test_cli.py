@@ -123,6 +123,24 @@ def test_a_training_that_waits_says_for_what(server: Server, project_name: str, 
     assert waiting.returncode == 1
 
 
+def test_a_project_is_tuned_and_what_is_not_named_stays(server: Server, project_name: str) -> None:
+    run_cli("project", "create", project_name, "--classes", "road,car", data=server.data)
+
+    said = run_cli("project", "set", project_name, "--strategy", "margin", "--random-share", "0.2", data=server.data)
+    done = run_cli("project", "set", project_name, "--no-auto-train", "--json", data=server.data)
+
+    assert said.stdout == (
+        f"{project_name} asks by margin, 20% of its questions at random; 50% of the answers to those are held out. "
+        "Training starts by itself.\n"
+    )
+    assert json.loads(done.stdout)["settings"] == {
+        "auto_train": False,
+        "strategy": "margin",
+        "random_share": 0.2,
+        "held_out_share": 0.5,
+    }
+
+
 WRONG = [
     # arguments, status, part of the sentence
     (["project", "create", "x", "--classes", "a,,b"], 1, "empty name"),
@@ -137,6 +155,10 @@ WRONG = [
     (["project", "list", "--url", "nonsense"], 1, "RECOLABEL_TOKEN"),
     (["project", "list"], 1, "`make run`"),
     (["project", "create"], 2, "Missing"),
+    (["project", "set", "x"], 1, "Say what to change"),
+    (["project", "set", "x", "--strategy", "oracle"], 1, "there are random, least-confidence, margin"),
+    (["project", "set", "x", "--random-share", "nan"], 2, "--random-share"),
+    (["project", "set", "x", "--random-share", "2"], 2, "--random-share"),
     (["paint"], 2, "paint"),
     (["train", "x", "--steps", "0"], 2, "--steps"),
 ]

@@ -100,8 +100,6 @@ def set_(
     """Change how a project asks and trains. What is not named stays."""
     from typing import get_args
 
-    from pydantic import ValidationError
-
     from recolabel.contract.projects import ProjectPatch, SettingsPatch, Strategy
 
     wanted = {
@@ -117,11 +115,7 @@ def set_(
         )
     if strategy is not None and strategy not in get_args(Strategy):
         raise BadArgument(f"There is no strategy {strategy!r}; there are {', '.join(get_args(Strategy))}.")
-    try:
-        patch = ProjectPatch(settings=SettingsPatch.model_validate(named))
-    except ValidationError as error:  # not a number, say
-        option = "--" + str(error.errors()[0]["loc"][0]).replace("_", "-")
-        raise BadArgument(f"{option} has to be a number from 0 to 1.") from error
+    patch = ProjectPatch(settings=SettingsPatch.model_validate(named))
     with connect(data, url) as client:
         project = client.patch_project(find_project(client, project_name).project_id, patch)
     if as_json:

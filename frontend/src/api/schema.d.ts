@@ -667,6 +667,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project_id}/evaluation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Evaluation
+         * @description How good each version is, with intervals; what guidance is worth, and where labels help most.
+         */
+        get: operations["get_evaluation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/images/{image_id}/ground-truth": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Put Ground Truth
+         * @description Give an image its true mask. It is never a label: no training sees it, versions are scored against it.
+         */
+        put: operations["put_ground_truth"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects/{project_id}/export": {
         parameters: {
             query?: never;
@@ -1061,6 +1101,18 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * AccuracyByQuestion
+         * @description Share of clicks that agree with a map whose author had not learnt from them: test, then train.
+         */
+        AccuracyByQuestion: {
+            /** @description pixels that the app chose because they are hard: lower than the truth */
+            guided: components["schemas"]["Figure"];
+            /** @description pixels drawn evenly from all images: the truth */
+            random: components["schemas"]["Figure"];
+            /** @description pixels that people chose themselves */
+            free: components["schemas"]["Figure"];
+        };
+        /**
          * Ack
          * @description The fate of one event. Acknowledged (stored, duplicate) means on disk.
          */
@@ -1083,6 +1135,40 @@ export interface components {
              * @description refused: a sentence for people
              */
             reason?: string | null;
+        };
+        /**
+         * Calibration
+         * @description Whether the version is as often right as it says.
+         */
+        Calibration: {
+            /** Bins */
+            bins: components["schemas"]["CalibrationBin"][];
+            /** @description mean distance of confidence and being right, over the bins (ECE) */
+            error: components["schemas"]["Figure"];
+            /**
+             * Error By Chance
+             * @description a perfectly calibrated version would stay below this in 95 of 100 projects of this size
+             */
+            error_by_chance: number | null;
+            /** @description mean confidence minus share that is right: above 0 it boasts */
+            overconfidence: components["schemas"]["Figure"];
+        };
+        /**
+         * CalibrationBin
+         * @description Pixels about which the version was equally sure.
+         */
+        CalibrationBin: {
+            /** Low */
+            low: number;
+            /** High */
+            high: number;
+            /**
+             * Sure
+             * @description mean confidence
+             */
+            sure: number;
+            /** @description share of them that people agreed with */
+            right: components["schemas"]["Figure"];
         };
         /**
          * Candidate
@@ -1157,6 +1243,21 @@ export interface components {
              * @default 0
              */
             wait_seconds: number;
+        };
+        /**
+         * ClassFigures
+         * @description How well one class is found.
+         */
+        ClassFigures: {
+            /** Class Uid */
+            class_uid: string;
+            /** @description intersection over union, from pixels drawn evenly from all images */
+            iou: components["schemas"]["Figure"];
+            /**
+             * True Iou
+             * @description against the masks that were imported as ground truth; null: no masks
+             */
+            true_iou: number | null;
         };
         /**
          * ClassPatch
@@ -1237,6 +1338,19 @@ export interface components {
             asked?: ("guided" | "random") | null;
         };
         /**
+         * Confusion
+         * @description What people said against what the version said, in pixels drawn evenly from all images.
+         */
+        Confusion: {
+            /** Class Uids */
+            class_uids: string[];
+            /**
+             * Counts
+             * @description row: what people said, column: what the version said
+             */
+            counts: number[][];
+        };
+        /**
          * EraseEvent
          * @description The pixels under a stroke become unlabelled - in the labels named as targets only.
          *
@@ -1286,6 +1400,34 @@ export interface components {
             targets: string[];
         };
         /**
+         * Evaluation
+         * @description Everything that is known about how good a project's model is.
+         */
+        Evaluation: {
+            /** Project Id */
+            project_id: string;
+            /** Label Seq */
+            label_seq: number;
+            /** Label Count */
+            label_count: number;
+            /** Label Counts */
+            label_counts: components["schemas"]["LabelCount"][];
+            /**
+             * Versions
+             * @description oldest first
+             */
+            versions: components["schemas"]["VersionEvaluation"][];
+            /**
+             * On Screen
+             * @description on random questions only, oldest first
+             */
+            on_screen: components["schemas"]["ScreenPoint"][];
+            guidance: components["schemas"]["Guidance"];
+            work: components["schemas"]["Work"];
+            next_class: components["schemas"]["NextClass"];
+            stop: components["schemas"]["StopSignal"];
+        };
+        /**
          * Failure
          * @description Why a job could not be done, in a sentence that a user can act on.
          * @example {
@@ -1305,6 +1447,24 @@ export interface components {
         /**
          * FastMap
          * @description A map by the fast head, in one message: it has to be on screen within a blink.
+         * @example {
+         *       "image_id": "01a20c40-02cc-7e50-acee-a999f230f12d",
+         *       "image_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+         *       "label_seq": 37,
+         *       "label_count": 37,
+         *       "model_version": null,
+         *       "class_uids": [
+         *         "01a20c40-02cc-7e50-acee-a999f230f12d",
+         *         "01a20c40-0a31-7b44-9f0e-6c1f4f6f2b10"
+         *       ],
+         *       "prediction": "eJxjYAAAAAIAAQ==",
+         *       "confidence": "eJz7/x8AAv8B/w==",
+         *       "candidates": [],
+         *       "timings_ms": {
+         *         "fit": 61,
+         *         "predict": 12.5
+         *       }
+         *     }
          */
         FastMap: {
             /** Image Id */
@@ -1351,6 +1511,31 @@ export interface components {
          */
         Fate: "stored" | "duplicate" | "refused";
         /**
+         * Figure
+         * @description A measured number, or why there is none.
+         */
+        Figure: {
+            /** Value */
+            value: number | null;
+            /**
+             * Low
+             * @description the true value lies between low and high with 95 % confidence
+             */
+            low: number | null;
+            /** High */
+            high: number | null;
+            /**
+             * Clicks
+             * @description answers that it was measured on
+             */
+            clicks: number;
+            /**
+             * Missing
+             * @description a sentence for people, where there is no number
+             */
+            missing?: string | null;
+        };
+        /**
          * FixedPoint
          * @description A position in sixteenths of a pixel. Strokes may leave the image by up to their radius.
          */
@@ -1359,6 +1544,32 @@ export interface components {
             x: number;
             /** Y */
             y: number;
+        };
+        /**
+         * GroundTruthReply
+         * @description Masks that are never labels were stored for an image.
+         */
+        GroundTruthReply: {
+            /** Image Id */
+            image_id: string;
+            /**
+             * Pixels
+             * @description pixels with a class
+             */
+            pixels: number;
+        };
+        /**
+         * Guidance
+         * @description What guided questions are worth: how often an answer put the model right.
+         */
+        Guidance: {
+            /** @description share of guided answers that contradicted the map */
+            guided: components["schemas"]["Figure"];
+            random: components["schemas"]["Figure"];
+            /** @description guided by random: above 1, guided questions teach more per answer */
+            ratio: components["schemas"]["Figure"];
+            /** Said */
+            said: string;
         };
         /**
          * Health
@@ -1668,6 +1879,21 @@ export interface components {
              * @default false
              */
             retired: boolean;
+        };
+        /**
+         * LabelCount
+         * @description Labels of a class that hold.
+         */
+        LabelCount: {
+            /** Class Uid */
+            class_uid: string;
+            /** Labels */
+            labels: number;
+            /**
+             * Held Out
+             * @description of these, clicks that no training ever sees
+             */
+            held_out: number;
         };
         /**
          * LabelSnapshot
@@ -1996,6 +2222,16 @@ export interface components {
              * @default true
              */
             warm_start: boolean;
+        };
+        /**
+         * NextClass
+         * @description The class that needs labels most.
+         */
+        NextClass: {
+            /** Class Uid */
+            class_uid: string | null;
+            /** Why */
+            why: string;
         };
         /**
          * NextImage
@@ -2461,6 +2697,20 @@ export interface components {
             remarks: string[];
         };
         /**
+         * ScreenPoint
+         * @description How often the map on screen was right in a stretch of the project.
+         */
+        ScreenPoint: {
+            /**
+             * Label Count
+             * @description clicks and strokes up to the end of the stretch
+             */
+            label_count: number;
+            /** Active Minutes */
+            active_minutes: number;
+            right: components["schemas"]["Figure"];
+        };
+        /**
          * SettingsPatch
          * @description Fields that are left out stay as they are.
          */
@@ -2510,6 +2760,16 @@ export interface components {
              * @description pixels with a class or void
              */
             labelled_pixels: number;
+        };
+        /**
+         * StopSignal
+         * @description Whether more labels still help.
+         */
+        StopSignal: {
+            /** Stop */
+            stop: boolean;
+            /** Why */
+            why: string;
         };
         /**
          * StoredEvent
@@ -2628,6 +2888,18 @@ export interface components {
             sha256: string;
         };
         /**
+         * TruthFigures
+         * @description Against masks that were imported as ground truth.
+         */
+        TruthFigures: {
+            /** Images */
+            images: number;
+            /** @description over the classes that occur in the masks; interval over images */
+            mean_iou: components["schemas"]["Figure"];
+            /** Accuracy */
+            accuracy: number;
+        };
+        /**
          * UndoEvent
          * @description Takes earlier events back. Undoing an undo is redo.
          */
@@ -2704,6 +2976,49 @@ export interface components {
          */
         Verdict: "stored" | "duplicate";
         /**
+         * VersionEvaluation
+         * @description One model version.
+         */
+        VersionEvaluation: {
+            /** Version */
+            version: number;
+            /** Label Seq */
+            label_seq: number;
+            /**
+             * Label Count
+             * @description labels that held when its training began
+             */
+            label_count: number;
+            /**
+             * Active Minutes
+             * @description minutes of work that went into those
+             */
+            active_minutes: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** @description share of all pixels that are right, from pixels drawn evenly */
+            accuracy: components["schemas"]["Figure"];
+            /** @description over the classes of `mean_over` */
+            mean_iou: components["schemas"]["Figure"];
+            /**
+             * Mean Over
+             * @description classes with enough clicks for a number
+             */
+            mean_over: string[];
+            /** Classes */
+            classes: components["schemas"]["ClassFigures"][];
+            confusion: components["schemas"]["Confusion"];
+            calibration: components["schemas"]["Calibration"];
+            /** @description this version on clicks that came after its training */
+            after: components["schemas"]["AccuracyByQuestion"];
+            /** @description what people saw when they clicked: this version's maps, or the fast head's on its features */
+            on_screen: components["schemas"]["AccuracyByQuestion"];
+            truth: components["schemas"]["TruthFigures"] | null;
+        };
+        /**
          * VersionMapReply
          * @description The answer to the wish to see an image as a version sees it: its map, or the job that draws it.
          */
@@ -2737,6 +3052,31 @@ export interface components {
             kind: "version";
             /** Version */
             version: number;
+        };
+        /**
+         * Work
+         * @description The pace of the people.
+         */
+        Work: {
+            /**
+             * Answers
+             * @description clicks, taken-back ones as well
+             */
+            answers: number;
+            /**
+             * Active Minutes
+             * @description all gaps of at most a minute between two events of one tab
+             */
+            active_minutes: number;
+            /**
+             * Seconds Per Answer
+             * @description median
+             */
+            seconds_per_answer: number | null;
+            /** Answers Per Minute */
+            answers_per_minute: number | null;
+            /** Missing */
+            missing: string | null;
         };
     };
     responses: never;
@@ -4100,6 +4440,73 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": string;
+                };
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_evaluation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Evaluation"];
+                };
+            };
+            /** @description A refusal: what is wrong and what to do next. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_ground_truth: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                image_id: string;
+            };
+            cookie?: never;
+        };
+        /** @description An indexed or grey PNG of the image's size: class index, 254 void, 255 unlabelled. */
+        requestBody: {
+            content: {
+                "image/png": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroundTruthReply"];
                 };
             };
             /** @description A refusal: what is wrong and what to do next. */

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from recolabel.api import docs, openapi, ui
 from recolabel.api import images as api_images
 from recolabel.api.examples import EXAMPLES
-from recolabel.contract import images, jobs, labels, model_versions, projects
+from recolabel.contract import images, jobs, labels, model_versions, projects, questions
 from tests.backend.api.requests import API, assert_problem
 
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
@@ -127,7 +127,7 @@ def test_every_json_body_has_an_example_that_the_server_would_take(http: TestCli
     }
     contract = {
         kind.__name__: kind
-        for module in (projects, images, labels, jobs, model_versions, api_images)
+        for module in (projects, images, labels, questions, jobs, model_versions, api_images)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, projects.Contract)
     }
