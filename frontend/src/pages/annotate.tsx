@@ -294,32 +294,33 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
   const open = image.value
   return (
     // biome-ignore lint/a11y: only passes the focus on; what can be clicked are the buttons inside
-    <div class="frame on-workbench" onClick={passFocusOn}>
+    <div class={isAnswering.value ? 'frame on-workbench answering' : 'frame on-workbench'} onClick={passFocusOn}>
       <Header
         project={{ name: project.value?.name ?? '', projectId }}
         page="annotate"
         annotate={{ page: 'annotate', projectId, imageId }}
         crumb={open?.name ?? null}
       >
-        <button
-          type="button"
-          class="button"
-          data-testid="next-question"
-          title="Ask me about the pixel the model is least sure of (N)"
-          onClick={() => void askNext()}
-        >
-          <QuestionIcon />
-          Ask me <kbd>N</kbd>
-        </button>
+        {!isAnswering.value && (
+          <button
+            type="button"
+            class="button"
+            data-testid="next-question"
+            title="Ask me about the pixel the model is least sure of (N)"
+            onClick={() => void askNext()}
+          >
+            <QuestionIcon />
+            Ask me <kbd>N</kbd>
+          </button>
+        )}
         <button
           type="button"
           class="button"
           data-testid="answer-mode"
-          aria-pressed={isAnswering.value}
-          title="Answer one pixel after another from the keyboard (A)"
+          title={isAnswering.value ? 'Leave Answer mode (Esc)' : 'Answer one pixel after another from the keyboard (A)'}
           onClick={() => (isAnswering.peek() ? leaveAnswering() : void enterAnswering(projectId))}
         >
-          Answer <kbd>A</kbd>
+          {isAnswering.value ? 'Leave' : 'Answer'} <kbd>{isAnswering.value ? 'Esc' : 'A'}</kbd>
         </button>
         <button
           type="button"

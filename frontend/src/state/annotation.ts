@@ -18,7 +18,7 @@ import type { OpenedImage, Statement } from '../labels/events'
 import { learnWhoIAm, me } from './login'
 import { notify, report } from './notices'
 import { fetchPicture, forgetPictures, holdPicture, keepPicture, readyPicture } from './pictures'
-import { classes, nameOfClass, whenHinted } from './project'
+import { classes, countLabel, nameOfClass, whenHinted } from './project'
 import { clientId, keep, makeEvent, pendingOf, whenJudged } from './sync'
 import { mark } from './timing'
 
@@ -249,6 +249,7 @@ function say(statement: Statement, about: OpenedImage | null = image.value): Id 
   if (about === null) return null
   const event = makeEvent(statement, about)
   if (event.kind === 'click') mark('click', { eventId: event.event_id })
+  if (event.kind === 'click' || event.kind === 'stroke') countLabel(event.class_uid)
   if (about.image_id === image.value?.image_id) pending.value = [...pending.value, event]
   keep(event).catch(report)
   return event.event_id

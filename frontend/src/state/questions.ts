@@ -1,6 +1,6 @@
 /** The pixels that the app asks about: the one shown, those before it, and the next ones fetched ahead. */
 
-import { computed, signal } from '@preact/signals'
+import { computed, effect, signal } from '@preact/signals'
 import { questions as questionApi } from '../api/client'
 import type { ClassOrVoid, Id, Pixel, Question } from '../api/types'
 import { image } from './annotation'
@@ -35,7 +35,7 @@ const AHEAD = 6
 /** With no more than so many left, the next ones are fetched; so many also stay when the model has learned. */
 const LOW = 3
 /** The way to the overlay that answers the last label comes first. */
-const TOP_UP_MS = 250
+const TOP_UP_MS = 500
 
 let shown: Question[] = []
 const settledIds = new Set<Id>()
@@ -60,6 +60,12 @@ export function guessFor(asked: Question): Guess | null {
   const isOffered = classUid !== null && classesByUid.peek().get(classUid)?.retired === false
   return isOffered ? { classUid, confidence } : null
 }
+
+// A guess that was shown stays, but one may come where there was none.
+effect(() => {
+  const asked = question.value
+  if (asked !== null && overlayOf(asked.image_id) !== null && guess.peek() === null) guess.value = guessFor(asked)
+})
 
 function overlayGuess({ image_id, pixel }: Question): Guess | null {
   const drawn = overlayOf(image_id)
@@ -134,6 +140,7 @@ export function returnTo(earlier: Question): void {
 export function leaveQuestions(): void {
   leavings += 1
   clearTimeout(topUpTimer)
+  topUpTimer = undefined
   question.value = null
   guess.value = null
   whyNone.value = null
@@ -166,8 +173,9 @@ export function forgetAllQuestions(): void {
 }
 
 function topUpSoon(projectId: Id, imageId: Id | null): void {
-  clearTimeout(topUpTimer)
-  topUpTimer = setTimeout(() => {
+  // A hand that is quicker than this must not put it off for ever.
+  topUpTimer ??= setTimeout(() => {
+    topUpTimer = undefined
     // Nobody waits for these; when they are needed and missing, the asking itself reports.
     fetchAhead(projectId, imageId).catch(() => undefined)
   }, TOP_UP_MS)

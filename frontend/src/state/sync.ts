@@ -35,7 +35,10 @@ const opening: Promise<Outbox> = openOutbox()
 const channel = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel('recolabel-outbox')
 let line: Line | null = null
 const judgedListeners = new Set<JudgedListener>()
-const world = browserWorld((id, events) => labels.append(id, events))
+const world = browserWorld((id, events) => {
+  for (const { event_id } of events) mark('sent', { eventId: event_id })
+  return labels.append(id, events)
+})
 
 type Broadcast = { projectId: Id; what: 'put' | 'judged' }
 
@@ -120,6 +123,7 @@ export async function keep(event: LabelEvent): Promise<void> {
   unsentCount.value += 1
   const { projectId, outbox, sender } = await openLine()
   await outbox.put(projectId, event)
+  mark('kept', { eventId: event.event_id })
   isDurable.value = outbox.durable
   sender.wake()
   tellOtherTabs(projectId, 'put')

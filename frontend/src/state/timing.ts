@@ -1,7 +1,14 @@
 /** Marks on the browser's timeline: where a click is on its way to the overlay that answers it. */
 
 /** From a click to the changed overlay; read by whoever measures, e.g. with a PerformanceObserver. */
-export type Moment = 'click' | 'acked' | 'hinted' | 'fetched' | 'painted'
+export type Moment =
+  | 'click'
+  | 'kept' // on this machine's disk
+  | 'sent'
+  | 'acked'
+  | 'hinted' // the server says that there is a map
+  | 'fetched'
+  | 'painted'
 
 const KEPT = 4000
 let marked = 0

@@ -121,5 +121,6 @@ function hintNow(): string {
   if (asked === null) return isAsking.value ? '' : (whyNone.value ?? '')
   if (!isAnswerable.value) return 'The image is on its way…'
   if (asked.asked === 'random') return 'Drawn at random to measure the model, so its guess is hidden.'
-  return asked.why
+  // The server asked before this guess was there.
+  return asked.guess === null && guess.value !== null ? 'Enter agrees; a digit or letter says otherwise.' : asked.why
 }

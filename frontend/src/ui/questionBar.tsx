@@ -29,7 +29,7 @@ export function QuestionBar({ onAccept, onVoid, onNext, onLeave }: QuestionBarPr
         </strong>
         <span class="row hint small">
           {guessed === null ? (
-            <span>
+            <span class="cut" title={asked.why}>
               {asked.asked === 'random' ? 'Drawn at random: it measures the model, so no guess is shown.' : asked.why}
             </span>
           ) : (
