@@ -130,8 +130,11 @@ export const maps = {
 /** Single images as chosen versions see them. */
 export const versionMaps = {
   ask: (imageId: Id, version: number) => tell<VersionMapReply>('POST', `/images/${imageId}/version-maps/${version}`),
-  prediction: (imageId: Id, version: number, signal?: AbortSignal) =>
-    bytes(`/images/${imageId}/version-maps/${version}/prediction`, signal ? { signal } : {}),
+  prediction: async (imageId: Id, version: number, signal?: AbortSignal): Promise<Uint8Array> => {
+    const path = `/images/${imageId}/version-maps/${version}/prediction`
+    const response = await send('GET', address(path), signal ? { signal } : {})
+    return new Uint8Array(await response.arrayBuffer())
+  },
 }
 
 export const labels = {
