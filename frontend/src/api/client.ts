@@ -67,8 +67,8 @@ async function tell<T>(method: string, path: string, body?: unknown): Promise<T>
   return (response.status === 204 ? undefined : await response.json()) as T
 }
 
-async function bytes(path: string, signal?: AbortSignal, priority: RequestPriority = 'auto'): Promise<Uint8Array> {
-  const response = await send('GET', address(path), signal ? { signal, priority } : { priority })
+async function bytes(path: string, init: RequestInit): Promise<Uint8Array> {
+  const response = await send('GET', address(path), init)
   return new Uint8Array(await response.arrayBuffer())
 }
 
@@ -124,7 +124,7 @@ export const maps = {
     plane: 'prediction' | 'confidence',
     signal: AbortSignal,
     priority: RequestPriority = 'auto',
-  ) => bytes(`/images/${imageId}/maps/${mapId}/${plane}`, signal, priority),
+  ) => bytes(`/images/${imageId}/maps/${mapId}/${plane}`, { signal, priority }),
 }
 
 /** Single images as chosen versions see them. */
