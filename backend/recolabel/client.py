@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import weakref
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -302,9 +303,10 @@ class Client:
         """How good each version is, with intervals, and where labels help most."""
         return self._get(f"/projects/{project_id}/evaluation", Evaluation)
 
-    def put_ground_truth(self, image_id: str, mask: bytes | Path) -> GroundTruthReply:
-        """Give an image its true mask, a PNG of class indices. It is never a label."""
-        return self._read(GroundTruthReply, self._upload("PUT", f"/images/{image_id}/ground-truth", mask).content)
+    def put_ground_truth(self, image_id: str, mask: bytes) -> GroundTruthReply:
+        """Give an image its true mask: height * width class indices, 254 void, 255 unknown. It is never a label."""
+        packed = zlib.compress(mask)
+        return self._read(GroundTruthReply, self._upload("PUT", f"/images/{image_id}/ground-truth", packed).content)
 
     def version_maps(self, image_id: str) -> list[ImageMap]:
         """What single versions drew of an image on request, newest version first."""

@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 
 from recolabel.api import (
     docs,
+    evaluation,
     exports,
     health,
     images,
@@ -110,6 +111,7 @@ def _api_v1() -> APIRouter:
         jobs,
         model_versions,
         version_maps,
+        evaluation,
         exports,
         users,
         updates,

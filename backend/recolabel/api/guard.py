@@ -21,7 +21,9 @@ from recolabel.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
-_FILE_BODIES = re.compile(r"/api/v1/(projects/[^/]+/images|images/[^/]+/file|leases/[^/]+/blobs/[^/]+)")
+_FILE_BODIES = re.compile(
+    r"/api/v1/(projects/[^/]+/images|images/[^/]+/(?:file|ground-truth)|leases/[^/]+/blobs/[^/]+)"
+)
 _READS = ("GET", "HEAD")
 
 CONTENT_SECURITY_POLICY = "; ".join(

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from recolabel.cli import benching, doctor, exporting, importing, projects, serving, training
+from recolabel.cli import benching, doctor, evaluating, exporting, importing, projects, serving, training
 from recolabel.errors import RecolabelError
 
 app = typer.Typer(
@@ -48,6 +48,7 @@ app.add_typer(projects.app, name="project")
 app.command("import")(importing.import_)
 app.command("train")(training.train)
 app.command("versions")(training.versions)
+app.command("evaluation")(evaluating.evaluation)
 app.command("predict", add_help_option=False, context_settings=training.HANDED_ON)(training.predict)
 app.command("simulate", add_help_option=False, context_settings=training.HANDED_ON)(training.simulate)
 app.add_typer(benching.app, name="bench")

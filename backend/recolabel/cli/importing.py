@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recolabel.contract.labels import Ack, LabelEvent
     from recolabel.contract.projects import Project
     from recolabel.formats.folder import FoundFile
+    from recolabel.formats.indexed_png import LabelMap
     from recolabel.formats.jsonl import ExportedEvent, Header
 
 _T = TypeVar("_T")
@@ -88,6 +89,12 @@ def import_(
             "--masks", help="Folder of masks: a.png holds the class indices of a.jpg, 255 unlabelled, 254 void."
         ),
     ] = None,
+    as_ground_truth: Annotated[
+        bool,
+        typer.Option(
+            "--as-ground-truth", help="Keep the masks to measure model versions by; never labels, never trained on."
+        ),
+    ] = False,
     labels: Annotated[Path | None, typer.Option("--labels", help="A labels.jsonl of `recolabel export`.")] = None,
     void_index: Annotated[
         list[int] | None, typer.Option("--void-index", help="Mask value that means void; may be given again.")
@@ -102,6 +109,8 @@ def import_(
     for given in (folder, masks):
         if given is not None:
             existing_folder(given)
+    if as_ground_truth and masks is None:
+        raise BadArgument("--as-ground-truth says what masks are for: name their folder with --masks.")
     if labels is not None and not labels.is_file():
         raise BadArgument(f"{labels} is not a file.")
     if any(not 0 <= index <= 255 for index in void_index or ()):
@@ -114,7 +123,17 @@ def import_(
         if folder is not None:
             found = import_images(client, project, folder, report, tell)
         if masks is not None:
-            import_masks(client, project, masks, void_index or [], found, report, tell, only_found=folder is not None)
+            import_masks(
+                client,
+                project,
+                masks,
+                void_index or [],
+                found,
+                report,
+                tell,
+                only_found=folder is not None,
+                as_ground_truth=as_ground_truth,
+            )
         if labels is not None:
             import_labels(client, project, labels, report)
         project = client.project(project.project_id)
@@ -191,12 +210,14 @@ def import_masks(
     tell: Tell = _quiet,
     *,
     only_found: bool,
+    as_ground_truth: bool = False,
 ) -> None:
     """Store the mask of each image as one label event.
 
     Args:
         found: images just imported, by name.
         only_found: masks are for those images; otherwise for all of the project.
+        as_ground_truth: keep them beside the labels instead, to measure model versions by.
     """
     from recolabel.formats.folder import files_in, pair_masks, read_names
 
@@ -209,8 +230,13 @@ def import_masks(
     class_uids = [c.class_uid for c in sorted(project.classes, key=lambda c: c.position) if not c.retired]
     for number, (image_name, mask_name) in enumerate(pairs.items()):
         try:
-            event = _mask_event(files[mask_name], images[image_name], class_uids, void_indices, client_id, number)
-            if event is None:
+            label_map = _read_mask(files[mask_name], images[image_name], class_uids, void_indices)
+            event = None
+            if not as_ground_truth:
+                event = _mask_event(label_map, images[image_name], class_uids, client_id, number)
+            if as_ground_truth and (label_map < len(class_uids)).any():
+                verdict = _keep_truth(client, images[image_name], mask_name, label_map)
+            elif event is None:
                 verdict = FileVerdict(mask_name, "empty", None, "No pixel of this mask has a class.")
             else:
                 [ack] = _append(client, project, [event])
@@ -232,25 +258,36 @@ def import_masks(
             tell(report.masks[-1])
 
 
-def _mask_event(
-    file: Path,
-    image: ImageInfo,
-    class_uids: Sequence[str],
-    void_indices: Sequence[int],
-    client_id: str,
-    client_seq: int,
-) -> LabelEvent | None:
-    """The label event of a mask; None when no pixel has a label."""
-    from recolabel.contract.labels import MAX_SPANS, VOID, ClassSpans, MaskEvent
+def _read_mask(file: Path, image: ImageInfo, class_uids: Sequence[str], void_indices: Sequence[int]) -> LabelMap:
+    """The mask of an image. Raises MaskRefused."""
     from recolabel.formats import indexed_png
 
-    label_map = indexed_png.check_mask(
+    return indexed_png.check_mask(
         indexed_png.read_png(file),
         width=image.width,
         height=image.height,
         class_count=len(class_uids),
         void_indices=void_indices,
     )
+
+
+def _keep_truth(client: Client, image: ImageInfo, mask_name: str, label_map: LabelMap) -> FileVerdict:
+    try:
+        _patiently(lambda: client.put_ground_truth(image.image_id, label_map.tobytes()))
+    except ServerRefused as refused:
+        if refused.status in (401, 403, 404, 507):
+            raise
+        return FileVerdict(mask_name, "refused", refused.problem_code, refused.reason)
+    return FileVerdict(mask_name, "stored")
+
+
+def _mask_event(
+    label_map: LabelMap, image: ImageInfo, class_uids: Sequence[str], client_id: str, client_seq: int
+) -> LabelEvent | None:
+    """The label event of a mask; None when no pixel has a label."""
+    from recolabel.contract.labels import MAX_SPANS, VOID, ClassSpans, MaskEvent
+    from recolabel.formats import indexed_png
+
     runs = indexed_png.runs_of(label_map)
     if any(len(spans) > 3 * MAX_SPANS for spans in runs.values()):
         raise MaskRefused(f"The mask has more than {MAX_SPANS:,} separate runs of one class; it looks like noise.")

@@ -14,6 +14,8 @@ from recolabel.blobs import Blobs
 from recolabel.settings import Settings
 from recolabel.store.clock import Clock, system_clock
 from recolabel.store.database import Database
+from recolabel.store.evaluation import Evaluations
+from recolabel.store.ground_truth import GroundTruth
 from recolabel.store.images import BlobRef, ImageFiles, Images, NewImage
 from recolabel.store.jobs import Jobs
 from recolabel.store.labels import Labels
@@ -43,6 +45,8 @@ class Store:
         self.model_versions = ModelVersions(database, self.blobs, clock)
         self.version_maps = VersionMaps(database, self.blobs, clock)
         self.reproductions = Reproductions(database, clock)
+        self.ground_truth = GroundTruth(database, self.blobs, clock)
+        self.evaluations = Evaluations(database)
         self.updates = Updates(database)
 
     def on_commit(self, listener: Callable[[], None]) -> Callable[[], None]:

@@ -28,6 +28,7 @@ from recolabel.store.judgements import DrawnMap, judge_version_map
 from recolabel.store.label_counts import recount_image
 from recolabel.store.orphans import leave_behind
 from recolabel.store.projects import project_row, working_version
+from recolabel.store.truth_scores import count_against_truth, keep_score
 from recolabel.store.updates import tell
 
 OPEN_FOR = timedelta(seconds=60)
@@ -220,6 +221,11 @@ class Images:
         planes = examine_planes(
             self._blobs.read(upload.prediction), self._blobs.read(upload.confidence), len(upload.class_uids)
         )
+        with self._database.reading() as reading:  # counted outside the writer, which must not wait for pixels
+            prediction = self._blobs.read(upload.prediction)
+            counts = count_against_truth(
+                reading, self._blobs, upload.image_id, upload.image_sha256, prediction, upload.class_uids
+            )
         now = self._clock()
 
         def work(connection: Connection) -> ImageMap:
@@ -237,6 +243,8 @@ class Images:
                     label_seq=job.label_seq,
                 )
                 judge_version_map(connection, self._blobs, row, to_judge)
+                if counts is not None:
+                    keep_score(connection, row.project_id, row.image_id, version, counts)
             in_view = self.image_in_view(job.project_id, now)
             if connection.execute(
                 select(schema.image.c.image_id).where(

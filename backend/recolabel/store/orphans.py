@@ -53,6 +53,7 @@ def _is_named(connection: Connection, sha256: str) -> bool:
                     exists().where(image_map.confidence_sha256 == sha256),
                     exists().where(version_map.prediction_sha256 == sha256),
                     exists().where(version_map.confidence_sha256 == sha256),
+                    exists().where(schema.ground_truth.c.plane_sha256 == sha256),
                     exists().where(checkpoint.sha256 == sha256),
                     exists().where(artifact.sha256 == sha256),
                     exists().where(image.canonical_sha256 == sha256),

@@ -179,6 +179,27 @@ judgement = Table(  # what a map said about a pixel whose label its author had n
     Index("judgement_by_project", "project_id", "seq"),
 )
 
+ground_truth = Table(  # true masks: never labels, never trained on
+    "ground_truth",
+    metadata,
+    Column("image_id", String(36), ForeignKey("image.image_id"), primary_key=True),
+    Column("project_id", String(36), ForeignKey("project.project_id"), nullable=False),
+    Column("image_sha256", String(64), nullable=False),
+    Column("plane_sha256", String(64), nullable=False),  # zlib: height * width indices in class_uids, 254, 255
+    Column("class_uids", Text, nullable=False),
+    Index("ground_truth_by_plane", "plane_sha256"),
+)
+
+truth_score = Table(  # a version's map of an image against the true mask
+    "truth_score",
+    metadata,
+    Column("image_id", String(36), ForeignKey("image.image_id"), primary_key=True),
+    Column("model_version", Integer, primary_key=True, autoincrement=False),
+    Column("project_id", String(36), ForeignKey("project.project_id"), nullable=False),
+    Column("pairs", Text, nullable=False),  # JSON: [true class, predicted class, pixels], ...
+    Index("truth_score_by_project", "project_id", "model_version"),
+)
+
 class_count = Table(  # derived: labels that hold, by image and class; `void` counts as a class here
     "class_count",
     metadata,

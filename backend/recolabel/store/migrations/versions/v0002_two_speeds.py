@@ -54,6 +54,23 @@ def upgrade() -> None:
         sa.Column("held_out", sa.Integer(), nullable=False),
         sa.Column("live", sa.Integer(), nullable=False),
     )
+    op.create_table(
+        "ground_truth",
+        sa.Column("image_id", sa.String(36), sa.ForeignKey("image.image_id"), primary_key=True),
+        sa.Column("project_id", sa.String(36), sa.ForeignKey("project.project_id"), nullable=False),
+        sa.Column("image_sha256", sa.String(64), nullable=False),
+        sa.Column("plane_sha256", sa.String(64), nullable=False),
+        sa.Column("class_uids", sa.Text(), nullable=False),
+    )
+    op.create_index("ground_truth_by_plane", "ground_truth", ["plane_sha256"])
+    op.create_table(
+        "truth_score",
+        sa.Column("image_id", sa.String(36), sa.ForeignKey("image.image_id"), primary_key=True),
+        sa.Column("model_version", sa.Integer(), primary_key=True, autoincrement=False),
+        sa.Column("project_id", sa.String(36), sa.ForeignKey("project.project_id"), nullable=False),
+        sa.Column("pairs", sa.Text(), nullable=False),
+    )
+    op.create_index("truth_score_by_project", "truth_score", ["project_id", "model_version"])
     op.create_index("judgement_by_project", "judgement", ["project_id", "seq"])
     op.create_index("random_click_by_class", "random_click", ["project_id", "class_uid"])
     op.create_index("random_click_by_pixel", "random_click", ["image_id", "y", "x"])
