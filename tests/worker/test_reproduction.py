@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,19 +16,29 @@ from tests.worker.meadow import LONG, SIZE, Meadow, child_of
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def meadow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meadow]:
+    """Two versions; the training of the second lost its process, went on from a checkpoint, and was stopped.
+
+    What tests do is done by another worker, of one thread.
+    """
     folder = tmp_path_factory.mktemp("reproduction")
     environment = {"XDG_CACHE_HOME": str(folder / "cache"), "RECOLABEL_CHECKPOINT_SECONDS": "0.2"}
-    server = Server("up", folder / "data", "--port", "0", "--no-browser", environment=environment)
-    yield server.wait_until_ready()
+    meadow = make_two_versions(folder, environment | {"RECOLABEL_THREADS": "2"})
+    server = start(folder, environment | {"RECOLABEL_THREADS": "1"})
+    with server.client() as client:
+        meadow.client = client
+        yield meadow
     server.stop()
 
 
-@pytest.fixture(scope="module")
-def meadow(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meadow]:
-    """Two versions; the training of the second lost its process, went on from a checkpoint, and was stopped."""
+def start(folder: Path, environment: dict[str, str]) -> Server:
+    return Server("up", folder / "data", "--port", "0", "--no-browser", environment=environment).wait_until_ready()
+
+
+def make_two_versions(folder: Path, environment: dict[str, str]) -> Meadow:
+    server = start(folder, environment)
     with server.client() as client:
-        meadow = Meadow(client, tmp_path_factory.mktemp("pictures"), "again")
+        meadow = Meadow(client, folder, "again")
         meadow.wait_for_end(meadow.train(steps=3))
         job = meadow.train(steps=LONG)
         meadow.wait_until(job, done=4)
@@ -37,7 +48,8 @@ def meadow(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         client.cancel(job.job_id)
         meadow.wait_for_end(job)
         meadow.wait_for_end(client.jobs(meadow.project_id)[0])
-        yield meadow
+    server.stop()
+    return meadow
 
 
 def repeat(meadow: Meadow, version: int) -> Job:
