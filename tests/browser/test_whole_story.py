@@ -104,7 +104,9 @@ def test_the_whole_story_on_the_demo_pictures(start_server: StartServer, page: P
     first = driver.wait_for_other_map("", seconds=120)
     driver.wait_for_other_map(first, seconds=240)
     wait_for(lambda: client.model_versions(project.project_id), seconds=300, what="the first version", pause=0.5)
-    client.patch_project(project.project_id, ProjectPatch(settings=SettingsPatch(auto_train=False)))
+    # A question drawn at random would show no guess to agree with
+    settings = SettingsPatch(auto_train=False, random_share=0)
+    client.patch_project(project.project_id, ProjectPatch(settings=settings))
     finish_predictions(client, project.project_id)
 
     # N goes to a hard pixel; Enter agrees with the guess; the answer is stored

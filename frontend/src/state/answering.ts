@@ -2,7 +2,7 @@
 
 import { batch, computed, signal } from '@preact/signals'
 import { questions as questionApi } from '../api/client'
-import { isGone } from '../api/problems'
+import { isGone, ServerAway } from '../api/problems'
 import type { ClassOrVoid, Id, Question } from '../api/types'
 import type { OpenedImage } from '../labels/events'
 import { lettersOf } from '../labels/letters'
@@ -164,6 +164,7 @@ export function takeBack(): void {
 
 /** Skips wait here until the server has them, in their order. */
 const untold: (() => Promise<void>)[] = []
+const TELL_AGAIN_MS = 3000
 let isTelling = false
 
 function tellServer(word: () => Promise<void>): void {
@@ -179,7 +180,10 @@ async function tellUntold(): Promise<void> {
       try {
         await next()
       } catch (error) {
-        if (error instanceof Error && error.name === 'ServerAway') return
+        if (error instanceof ServerAway) {
+          setTimeout(() => void tellUntold(), TELL_AGAIN_MS)
+          return
+        }
         // The image or project is gone, and the question with it.
         if (!isGone(error)) report(error)
       }
@@ -196,7 +200,6 @@ const ASK_AGAIN_MS = 1000
 export function keepAnswering(): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined
   const askAgainSoon = () => {
-    void tellUntold()
     if (!isAnswering.peek() || question.peek() !== null || isAsking.peek()) return
     clearTimeout(timer)
     timer = setTimeout(() => {
