@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from recolabel_worker.lanes import REFINING, TRAINING, Lane
 from recolabel_worker.settings import ServerAddress, WorkerSettings
 from recolabel_worker.supervisor import Supervisor
 from tests.worker.fake_server import FakeServer, new_lease
@@ -33,11 +34,12 @@ def server() -> Iterator[FakeServer]:
 def supervise(server: FakeServer) -> Iterator[Start]:
     started: list[Supervisor] = []
 
-    def start(behaviour: str, **settings: float) -> Supervisor:
+    def start(behaviour: str, lane: Lane = TRAINING, **settings: float) -> Supervisor:
         supervisor = Supervisor(
             lambda: ServerAddress(server.url, "token"),
             WorkerSettings(**(QUICK | settings)),  # type: ignore[arg-type]
             worker_id="test",
+            lane=lane,
             child_command=(sys.executable, str(FAKE_CHILD), behaviour),
         )
         started.append(supervisor)
@@ -60,6 +62,34 @@ def is_alive(pid: str) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("lane", "kinds", "wait_seconds"),
+    [
+        (TRAINING, ["train", "predict"], 0.0),  # bells ring for these
+        (REFINING, ["refine"], 7.0),  # a person waits
+    ],
+)
+def test_each_lane_asks_for_its_own_jobs(
+    server: FakeServer, supervise: Start, lane: Lane, kinds: list[str], wait_seconds: float
+) -> None:
+    supervise("finishes", lane, wait_seconds=7).ask()
+
+    [claim] = server.claims
+    assert (claim["kinds"], claim["wait_seconds"]) == (kinds, wait_seconds)
+
+
+def test_a_question_that_waited_by_itself_is_followed_by_the_next_at_once(server: FakeServer, supervise: Start) -> None:
+    supervisor = supervise("finishes", REFINING, wait_seconds=0, poll_seconds=600)
+    asking = threading.Thread(target=supervisor.poll)
+    asking.start()
+
+    server.wait_for(lambda: len(server.claims) >= 3)
+
+    supervisor.stop()
+    asking.join(timeout=20)
+    assert not asking.is_alive()
 
 
 def test_a_job_goes_to_the_child_and_its_progress_to_the_server(server: FakeServer, supervise: Start) -> None:

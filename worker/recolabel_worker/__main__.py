@@ -55,14 +55,16 @@ def work(settings: WorkerSettings) -> int:
     find = partial(find_server, settings)
     supervisor = Supervisor(find, settings, worker_id=worker_id)
     supervisor.warm_up()
-    refining = Supervisor(find, settings, worker_id=f"{worker_id}:{REFINING.name}", lane=REFINING)
-    if settings.refine:
+    supervisors = [supervisor]
+    for number in range(settings.refine_children):
+        refining = Supervisor(find, settings, worker_id=f"{worker_id}:{REFINING.name}:{number}", lane=REFINING)
         refining.warm_up()
-        threading.Thread(target=refining.poll, name="refine", daemon=True).start()
+        threading.Thread(target=refining.poll, name=f"refine-{number}", daemon=True).start()
+        supervisors.append(refining)
 
     def stop() -> None:
-        refining.stop()
-        supervisor.stop()
+        for each in supervisors:
+            each.stop()
 
     if _is_embedded():
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-pid", daemon=True).start()

@@ -288,6 +288,8 @@ class _Background:
                 if each is not None:
                     self._fetch_one(each, self._wanted[:1])
             _learn(job, self._sources, refiner, image, whole.label_seq, Legs())
+        for image in self._wanted:
+            _see(self._sources, refiner, image)
         if refiner.can_fit:
             refiner.fit()
         return None if preparation.is_cancelled else refiner
@@ -332,9 +334,11 @@ class _Refining:
         self._heard_at = 0.0
         self._unlearnt: dict[str, SnapshotImage] = {}
         self._to_draw: list[SnapshotImage] = []
+        self._unseen: list[SnapshotImage] = []
         self._drawn: dict[tuple[str, str], float] = {}
         self._legs = Legs()
         self._stage = ""
+        self._rest = WATCHING  # what people are told while all is well
         self._background = _Background(job, sources, self._events.put)
         self._listener = _Listener(job, self._events.put)
 
@@ -345,7 +349,7 @@ class _Refining:
 
     def run(self) -> None:
         """Hear, learn, fit, draw; in this order, and whatever was heard meanwhile comes before the next image."""
-        self._say(WATCHING)
+        self._say(self._rest)
         while not self._job.stop.is_set():
             event = self._next_event(wait=not self._could_draw())
             while event is not None:
@@ -355,6 +359,7 @@ class _Refining:
             try:
                 self._learn_and_fit()
                 self._draw_one()
+                self._see_one()
             except _RefitFailed as error:
                 self._to_draw = []
                 self._say(str(error))
@@ -408,12 +413,15 @@ class _Refining:
                 for image in work.draw
                 if self._drawn.get((image.image_id, image.sha256), -math.inf) < heard.at - _CROSSING_SECONDS
             ]
+            self._unseen = list(work.draw)
             self._background.want(work.draw)
         self._prepare_for(work, work if heard.is_whole else None)
 
     def _prepare_for(self, work: RefineWork, whole: RefineWork | None) -> None:
         """See to it that there will be a fast head for the version and the classes that there are now."""
         key = work.model_version, tuple(work.class_uids)
+        if key != self._refused:
+            self._rest = WATCHING
         if self._refiner is not None and key == _key(self._refiner):
             self._background.give_up()
             self._preparation = None
@@ -427,7 +435,6 @@ class _Refining:
         if preparation is not self._preparation:
             return
         self._preparation = None
-        self._refused = None
         self._refiner = prepared.refiner
         self._background.use(prepared.refiner.encoder)
         self._unlearnt = dict(preparation.later)
@@ -437,7 +444,7 @@ class _Refining:
         if self._work is not None and not self._to_draw:
             self._to_draw = list(self._work.draw)
         self._stage = ""
-        self._say(WATCHING)
+        self._say(self._rest)
 
     def _stay(self, unprepared: _Unprepared) -> None:
         if _ends_the_job(unprepared.error):
@@ -447,9 +454,13 @@ class _Refining:
         logger.error("The fast head cannot be made ready.", exc_info=unprepared.error)
         self._refused = unprepared.preparation.key
         self._preparation = None
-        version = unprepared.preparation.model_version
+        version, class_uids = unprepared.preparation.key
         of_what = "the pretrained network" if version is None else f"version {version}"
-        self._say(f"The fast head cannot work with {of_what}: {_reason(unprepared.error)}")
+        self._rest = f"The fast head cannot work with {of_what}: {_reason(unprepared.error)}"
+        self._say(self._rest)
+        if self._refiner is None and version is not None:
+            self._preparation = _Preparation(None, class_uids, whole=None)
+            self._background.prepare(self._preparation)
 
     # --- answering --------------------------------------------------------------------------------------------
 
@@ -505,8 +516,22 @@ class _Refining:
                     f"The picture could not be redrawn, the old one stays: {_reason(failure)}"
                 ) from error
             self._legs = Legs()
-            self._say(WATCHING)
+            self._say(self._rest)
             return
+
+    def _see_one(self) -> None:
+        """While nothing is to be drawn, look at an image that may be drawn next."""
+        refiner = self._refiner
+        if refiner is None or self._could_draw() or not self._events.empty():
+            return
+        for image in self._unseen:
+            if not refiner.has_seen(image) and self._sources.has(refiner.encoder, image):
+                try:
+                    _see(self._sources, refiner, image)
+                except Exception as error:
+                    _passing(error)
+                    self._unseen.remove(image)
+                return
 
     def _upload(self, refiner: Refiner, work: RefineWork, image: SnapshotImage, drawing: Drawing) -> None:
         with self._legs.measure("pack"):
@@ -556,6 +581,14 @@ def _learn(job: Job, sources: _Sources, refiner: Refiner, image: SnapshotImage, 
         return
     with legs.measure("learn"):
         refiner.learn(image, features, label_map)
+
+
+def _see(sources: _Sources, refiner: Refiner, image: SnapshotImage) -> None:
+    """Let the fast head look at an image whose features are at hand."""
+    if not refiner.has_seen(image) and sources.has(refiner.encoder, image):
+        features = sources.features(refiner.encoder, image)
+        if features is not None:
+            refiner.see(image, features)
 
 
 def _key(refiner: Refiner) -> tuple[int | None, tuple[str, ...]]:

@@ -27,6 +27,9 @@ CLASSES_NEEDED = 2
 """So many classes need a label before there is anything to tell apart."""
 
 
+_NO_LABELS = Labels(torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, dtype=torch.int64))
+
+
 class Legs:
     """Where the time of one map goes, in milliseconds; a leg that is gone twice adds up."""
 
@@ -76,7 +79,8 @@ class Refiner:
         self.model_version = model_version
         cfg = TrainConfig(len(class_uids)).fast_head
         self._fitter = FastHeadFitter(encoder.starting_network(class_uids), cfg)
-        self._labels: dict[str, tuple[str, Labels]] = {}
+        self._labels: dict[str, Labels] = {}
+        self._pixels: dict[str, str] = {}  # image_id -> sha256 of the pixels that it was learnt or seen with
         self._head: FastHead | None = None
         self._is_fitted = False
 
@@ -106,20 +110,41 @@ class Refiner:
             InvalidArgument: a label names a class that there is not.
         """
         labels = _labels_of(label_map)
+        self._forget_other_pixels(image)
         before = self._labels.get(image.image_id)
-        if before is not None and before[0] == image.sha256 and _same(before[1], labels):
+        if before is not None and _same(before, labels):
             return
-        if before is not None and before[0] != image.sha256:
-            self.forget(image.image_id)
         self._is_fitted = False
-        self._fitter.set_labels(image.image_id, self.encoder.for_classes(features, self.class_uids), labels)
-        self._labels[image.image_id] = image.sha256, labels
+        self._set(image, features, labels)
+        self._labels[image.image_id] = labels
+
+    def has_seen(self, image: SnapshotImage) -> bool:
+        """Whether the next fit knows what the pixels of this image are like."""
+        return self._pixels.get(image.image_id) == image.sha256
+
+    def see(self, image: SnapshotImage, features: Features) -> None:
+        """Look at an image without labels, so that the next fit does not take what it was clicked on for all there is.
+
+        Standardised by one image alone, features of another lie so far out that one class takes all of it.
+        """
+        self._forget_other_pixels(image)
+        if not self.has_seen(image):
+            self._set(image, features, _NO_LABELS)
 
     def forget(self, image_id: str) -> None:
         """Leave an image out from now on, if it was in."""
         if self._labels.pop(image_id, None) is not None:
             self._is_fitted = False
+        self._pixels.pop(image_id, None)
         self._fitter.forget(image_id)
+
+    def _set(self, image: SnapshotImage, features: Features, labels: Labels) -> None:
+        self._fitter.set_labels(image.image_id, self.encoder.for_classes(features, self.class_uids), labels)
+        self._pixels[image.image_id] = image.sha256
+
+    def _forget_other_pixels(self, image: SnapshotImage) -> None:
+        if self._pixels.get(image.image_id, image.sha256) != image.sha256:
+            self.forget(image.image_id)
 
     def fit(self) -> None:
         """Fit the head on all labels there are.
@@ -148,8 +173,8 @@ class Refiner:
         return Drawing(top.guess.numpy(), confidence, candidates)
 
     def _labelled(self, image: SnapshotImage) -> npt.NDArray[np.bool_] | None:
-        sha256, labels = self._labels.get(image.image_id, ("", None))
-        if labels is None or sha256 != image.sha256:
+        labels = self._labels.get(image.image_id)
+        if labels is None or not self.has_seen(image):
             return None
         labelled = np.zeros((image.height, image.width), np.bool_)
         labelled[tuple(labels.places.T.numpy())] = True

@@ -40,7 +40,11 @@ class WorkerSettings(BaseSettings):
     device: str = Field(default="auto", description="cpu, cuda, cuda:1 ...; auto takes the first GPU if there is one")
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="CPU threads of the training")
     refine_threads: int = Field(default=1, ge=1, description="CPU threads of the fast head")
-    refine: bool = Field(default=True, description="keep the fast head fitted for people who look; false: only train")
+    refine_children: int = Field(
+        default=1,
+        ge=0,
+        description="projects whose clicks are answered at the same time, each by a process; 0: only train",
+    )
     wait_seconds: float = Field(default=20.0, ge=0, le=30, description="how long one question of the fast head waits")
 
     poll_seconds: float = Field(

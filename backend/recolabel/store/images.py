@@ -73,7 +73,7 @@ class Images:
         self._clock = clock
         self._open_lock = threading.Lock()
         # What is open matters for a minute only, so it is kept in memory and costs no write to the disk.
-        self._open: dict[tuple[str, str], tuple[str, datetime]] = {}
+        self._open: dict[str, tuple[str, str, datetime]] = {}  # tab -> project, image, when it said so
 
     def add(self, project_id: str, name: str, new: NewImage) -> UploadResult:
         """Add an image, or find that the project has these pixels already. Raises ProjectNotFound."""
@@ -196,15 +196,16 @@ class Images:
             if image_row(connection, image_id).project_id != project_id:
                 raise ImageNotFound
         with self._open_lock:
-            self._open[project_id, client_id] = (image_id, now)
+            # A tab that went to another project no longer looks at the first: its worker is free for the other.
+            self._open[client_id] = (project_id, image_id, now)
 
     def image_in_view(self, project_id: str, now: datetime) -> str | None:
         """The image that a browser showed last, if that is at most a minute ago."""
         with self._open_lock:
-            for tab, (_, at) in list(self._open.items()):
+            for tab, (_, _, at) in list(self._open.items()):
                 if now - at > OPEN_FOR:
                     del self._open[tab]
-            shown = [(at, image_id) for (project, _), (image_id, at) in self._open.items() if project == project_id]
+            shown = [(at, image_id) for project, image_id, at in self._open.values() if project == project_id]
         return max(shown)[1] if shown else None
 
     def add_map(self, job_id: str, fence: int, upload: MapUpload) -> ImageMap:
