@@ -37,6 +37,7 @@ from recolabel.contract.jobs import (
 from recolabel.contract.model_versions import ModelVersion, Publication
 from recolabel.contract.projects import MAX_CLASSES, Id
 from recolabel.formats.indexed_png import write_png
+from recolabel.store import Store
 from recolabel.store.refining import STATE_FORM
 
 router = APIRouter(prefix="/leases", tags=["leases"])
@@ -95,7 +96,7 @@ async def get_refine_work(
     ends_at = time.monotonic() + wait_seconds
     while True:
         beat = parts.feed.next_beat()
-        work = await to_thread.run_sync(parts.store.refining.work, job_id, fence, after, state, datetime.now(UTC))
+        work = await to_thread.run_sync(_refine_work, parts.store, job_id, fence, after, state)
         if work.state != state or not await _news(parts, beat, ends_at):
             return work
 
@@ -196,6 +197,13 @@ def finish(job_id: JobId, fence: Fence, store: StoreDep) -> Job:
 def fail(job_id: JobId, fence: Fence, failure: Failure, store: StoreDep) -> Job:
     """Give a job back undone. With `retry` it is queued again while attempts are left."""
     return store.jobs.fail(job_id, fence, failure)
+
+
+def _refine_work(store: Store, job_id: str, fence: int, after: int, state: str | None) -> RefineWork:
+    work, label_maps = store.refining.work(job_id, fence, after, state, datetime.now(UTC))
+    return work.model_copy(
+        update={"label_maps": {image_id: write_png(label_map, []) for image_id, label_map in label_maps.items()}}
+    )
 
 
 async def _news(parts: Parts, beat: asyncio.Event, ends_at: float) -> bool:

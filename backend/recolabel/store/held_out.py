@@ -43,6 +43,10 @@ AT_PIXEL = (
     .limit(1)
 )
 
+HELD_OUT_OF_IMAGE = select(schema.random_click.c.event_id).where(
+    schema.random_click.c.image_id == bindparam("of_image"), schema.random_click.c.held_out == 1
+)
+
 
 def decide(connection: Connection, project_id: str, clicks: Iterable[tuple[int, ClickEvent]]) -> set[str]:
     """Decide about the random ones among new clicks, and write it down.
@@ -109,6 +113,4 @@ def held_out_of_project(connection: Connection, project_id: str) -> frozenset[st
 
 def held_out_of_image(connection: Connection, image_id: str) -> frozenset[str]:
     """The same for one image."""
-    click = schema.random_click.c
-    statement = select(click.event_id).where(click.image_id == image_id, click.held_out == 1)
-    return frozenset(connection.execute(statement).scalars())
+    return frozenset(connection.execute(HELD_OUT_OF_IMAGE, {"of_image": image_id}).scalars())

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, exists, func, insert, or_, select, update
 
 from recolabel.blobs import Blobs
 from recolabel.contract.images import DrawnBy, ImageInfo, ImageMap, ImagePage, UploadResult, Verdict
@@ -30,6 +30,32 @@ from recolabel.store.orphans import leave_behind
 from recolabel.store.projects import project_row, working_version
 from recolabel.store.truth_scores import count_against_truth, keep_score
 from recolabel.store.updates import tell
+
+# Statements of the way from a click to its overlay stand here, made once: making them costs more than running them.
+IMAGE = (
+    select(schema.image)
+    .join(schema.project, schema.project.c.project_id == schema.image.c.project_id)
+    .where(
+        schema.image.c.image_id == bindparam("of_image"),
+        schema.image.c.removed_at.is_(None),
+        schema.project.c.deleted_at.is_(None),
+    )
+)
+MAPS = (
+    select(schema.image_map, schema.project.c.label_seq.label("project_seq"))
+    .join(schema.image, schema.image.c.image_id == schema.image_map.c.image_id)
+    .join(schema.project, schema.project.c.project_id == schema.image.c.project_id)
+    .where(schema.image_map.c.image_id == bindparam("of_image"))
+)
+PLANES = select(schema.image_map.c.prediction_sha256, schema.image_map.c.confidence_sha256).where(
+    schema.image_map.c.image_id == bindparam("of_image")
+)
+DELETE_MAP = delete(schema.image_map).where(schema.image_map.c.image_id == bindparam("of_image"))
+FORGET_MAP = (
+    update(schema.image)
+    .where(schema.image.c.image_id == bindparam("of_image"))
+    .values(uncertainty=None, map_version=None)
+)
 
 OPEN_FOR = timedelta(seconds=60)
 """An image counts as open in a browser for so long after the browser last said so."""
@@ -381,15 +407,7 @@ def put_map(
 
 def image_row(connection: Connection, image_id: str) -> Row[Any]:
     """The row of an image that is there, in a project that is there. Raises ImageNotFound."""
-    row = connection.execute(
-        select(schema.image)
-        .join(schema.project, schema.project.c.project_id == schema.image.c.project_id)
-        .where(
-            schema.image.c.image_id == image_id,
-            schema.image.c.removed_at.is_(None),
-            schema.project.c.deleted_at.is_(None),
-        )
-    ).one_or_none()
+    row = connection.execute(IMAGE, {"of_image": image_id}).one_or_none()
     if row is None:
         raise ImageNotFound
     return row
@@ -414,12 +432,7 @@ def info_of(row: Row[Any]) -> ImageInfo:
 
 def maps_of(connection: Connection, image_id: str) -> list[ImageMap]:
     """The image's maps, newest first."""
-    rows = connection.execute(
-        select(schema.image_map, schema.project.c.label_seq.label("project_seq"))
-        .join(schema.image, schema.image.c.image_id == schema.image_map.c.image_id)
-        .join(schema.project, schema.project.c.project_id == schema.image.c.project_id)
-        .where(schema.image_map.c.image_id == image_id)
-    ).all()
+    rows = connection.execute(MAPS, {"of_image": image_id}).all()
     return [
         ImageMap(
             map_id=row.map_id,
@@ -443,17 +456,12 @@ def maps_of(connection: Connection, image_id: str) -> list[ImageMap]:
 
 def drop_map(connection: Connection, image_id: str, now: datetime, kept: Sequence[str] = ()) -> None:
     """Forget the image's map; its planes become orphans, but for blobs that are `kept`."""
-    row = connection.execute(
-        select(schema.image_map.c.prediction_sha256, schema.image_map.c.confidence_sha256).where(
-            schema.image_map.c.image_id == image_id
-        )
-    ).one_or_none()
+    of_image = {"of_image": image_id}
+    row = connection.execute(PLANES, of_image).one_or_none()
     if row is None:
         return
-    connection.execute(delete(schema.image_map).where(schema.image_map.c.image_id == image_id))
-    connection.execute(
-        update(schema.image).where(schema.image.c.image_id == image_id).values(uncertainty=None, map_version=None)
-    )
+    connection.execute(DELETE_MAP, of_image)
+    connection.execute(FORGET_MAP, of_image)
     leave_behind(connection, {row.prediction_sha256, row.confidence_sha256} - set(kept), now)
 
 

@@ -67,6 +67,17 @@ IMAGE = select(schema.image).where(
     schema.image.c.removed_at.is_(None),
 )
 
+LOG_OF_IMAGE: Select[Any] = (
+    select(
+        schema.label_event.c.seq,
+        schema.label_event.c.annotator_id,
+        schema.label_event.c.server_time,
+        schema.label_event.c.payload,
+    )
+    .where(schema.label_event.c.image_id == bindparam("of_image"), schema.label_event.c.seq <= bindparam("up_to"))
+    .order_by(schema.label_event.c.seq)
+)
+
 
 class Labels:
     """The label log of all projects."""
@@ -327,9 +338,7 @@ def facts_of(row: Row[Any]) -> ImageFacts:
 
 def events_of_image(connection: Connection, image_id: str, up_to: int) -> list[StoredEvent]:
     """The image's log up to and with `up_to`, oldest first."""
-    return _events(
-        connection, _log().where(schema.label_event.c.image_id == image_id, schema.label_event.c.seq <= up_to)
-    )
+    return [stored_event(row) for row in connection.execute(LOG_OF_IMAGE, {"of_image": image_id, "up_to": up_to})]
 
 
 def training_label_map(connection: Connection, image: Row[Any], class_uids: Sequence[str], up_to: int) -> LabelMap:

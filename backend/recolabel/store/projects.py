@@ -58,6 +58,11 @@ CLASSES = (
     .order_by(schema.label_class.c.position)
 )
 
+NEWEST_VERSION = select(func.max(schema.model_version.c.version)).where(
+    schema.model_version.c.project_id == bindparam("of_project")
+)
+PINNED_VERSION = select(schema.project.c.pinned_version).where(schema.project.c.project_id == bindparam("of_project"))
+
 
 class Projects:
     """The projects of a data folder."""
@@ -223,9 +228,7 @@ def classes_of(connection: Connection, project_id: str) -> list[LabelClass]:
 
 def newest_version(connection: Connection, project_id: str) -> int | None:
     """The number of the project's newest model version, None before the first."""
-    return connection.execute(
-        select(func.max(schema.model_version.c.version)).where(schema.model_version.c.project_id == project_id)
-    ).scalar()
+    return connection.execute(NEWEST_VERSION, {"of_project": project_id}).scalar()
 
 
 def working_version(connection: Connection, project_id: str) -> int | None:
@@ -233,9 +236,7 @@ def working_version(connection: Connection, project_id: str) -> int | None:
 
     Maps are drawn by it, the fast head takes its features, and a training starts from it.
     """
-    pinned: int | None = connection.execute(
-        select(schema.project.c.pinned_version).where(schema.project.c.project_id == project_id)
-    ).scalar()
+    pinned: int | None = connection.execute(PINNED_VERSION, {"of_project": project_id}).scalar()
     return newest_version(connection, project_id) if pinned is None else pinned
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 import zlib
-from base64 import b64encode
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -18,8 +17,7 @@ from recolabel.contract.images import ImageMap
 from recolabel.contract.jobs import ACTIVE_STATES, FastMap, JobKind, RefineSpec, RefineWork
 from recolabel.contract.labels import SnapshotImage
 from recolabel.errors import BadArgument, BlobDamaged, ClassNotFound
-from recolabel.formats.indexed_png import write_png
-from recolabel.labels.fold import UNLABELLED_INDEX
+from recolabel.labels.fold import UNLABELLED_INDEX, LabelMap
 from recolabel.store import schema
 from recolabel.store.clock import Clock
 from recolabel.store.database import Database
@@ -38,8 +36,8 @@ from recolabel.store.projects import classes_of, project_row, working_version
 
 DRAWN_AHEAD = 3
 """So many images behind the one in view are drawn as well, since people go on to the next."""
-MAPS_IN_ANSWER = 4
-"""Label maps of so many changed images come with the answer: after a click that is one, and a question less."""
+MAPS_AT_HAND = 4
+"""Label maps of so many changed images are given with the answer: after a click that is one."""
 STATE_FORM = r"^\d{1,18}\.[0-9a-f]{16}$"
 
 
@@ -126,8 +124,12 @@ class Refining:
 
         return self._database.write(work)
 
-    def work(self, job_id: str, fence: int, after: int, state: str | None, now: datetime) -> RefineWork:
-        """What there is to learn and draw, as of now.
+    def work(
+        self, job_id: str, fence: int, after: int, state: str | None, now: datetime
+    ) -> tuple[RefineWork, dict[str, LabelMap]]:
+        """What there is to learn and draw, as of now, and the label maps of the images that changed.
+
+        Where many changed, none of their maps is given.
 
         Args:
             after: the log position that the worker knows; 0: it knows no label.
@@ -148,24 +150,26 @@ class Refining:
             facts = (project.label_seq, class_uids, version, in_view, [(row.image_id, row.sha256) for row in draw])
             new_state = f"{project.image_seq}.{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}"
             is_news = new_state != state
-            changed = [
-                (row, training_label_map(connection, row, class_uids, project.label_seq))
-                for row in (_changed(connection, project, after, image_seq) if is_news else [])
-            ]
-            return RefineWork(
+            rows = _changed(connection, project, after, image_seq) if is_news else []
+            changed: list[SnapshotImage] = []
+            label_maps: dict[str, LabelMap] = {}
+            for row in rows:
+                label_map = training_label_map(connection, row, class_uids, project.label_seq)
+                changed.append(_described(row, int((label_map != UNLABELLED_INDEX).sum())))
+                if len(rows) <= MAPS_AT_HAND:
+                    label_maps[row.image_id] = label_map
+            work = RefineWork(
                 label_seq=project.label_seq,
                 state=new_state,
                 label_count=project.label_count,
                 class_uids=class_uids,
                 model_version=version,
-                changed=[_described(row, int((labels != UNLABELLED_INDEX).sum())) for row, labels in changed],
-                label_maps={row.image_id: b64encode(write_png(labels, [])) for row, labels in changed}
-                if len(changed) <= MAPS_IN_ANSWER
-                else {},
+                changed=changed,
                 gone=_gone(connection, project, image_seq) if is_news and state is not None else [],
                 draw=[_described(row, row.label_count) for row in draw] if is_news else [],
                 idle=in_view is None,
             )
+        return work, label_maps
 
     def add_map(self, job_id: str, fence: int, fast_map: FastMap) -> ImageMap:
         """Make this the image's map, unless it has one that is as good: then that one stays, and is returned.

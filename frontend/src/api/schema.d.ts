@@ -4493,10 +4493,10 @@ export interface operations {
             };
             cookie?: never;
         };
-        /** @description An indexed or grey PNG of the image's size: class index, 254 void, 255 unlabelled. */
+        /** @description zlib: height * width bytes, row by row: class index, 254 void, 255 unknown. */
         requestBody: {
             content: {
-                "image/png": string;
+                "application/octet-stream": string;
             };
         };
         responses: {
