@@ -118,7 +118,8 @@ function ProjectCard({ project, onDelete }: { project: Project; onDelete: () => 
           <span class="faint">no model yet</span>
         ) : (
           <span>
-            model version <strong>{project.newest_version}</strong>
+            model version <strong>{project.pinned_version ?? project.newest_version}</strong>
+            {project.pinned_version != null && ', pinned'}
           </span>
         )}
       </p>

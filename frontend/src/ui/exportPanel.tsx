@@ -2,7 +2,7 @@ import type { ComponentChildren } from 'preact'
 import { projects as projectApi } from '../api/client'
 import type { Id } from '../api/types'
 import { type Predicted, predictedOf } from '../state/predictions'
-import { predicting, project, training } from '../state/project'
+import { predicting, project, training, workingVersion } from '../state/project'
 import { unsentCount } from '../state/sync'
 import { plural } from './format'
 import { DownloadIcon } from './icons'
@@ -93,7 +93,8 @@ function whyNoPredictions(predicted: Predicted | null): string | null {
   const mayHaveSome = predicted.isAtLeast && project.value?.newest_version != null
   if (predicted.count > 0 || mayHaveSome) return null
   if (predicting.value !== null) return 'No image has a prediction yet; they are being drawn.'
-  if (project.value?.newest_version != null) return 'No image has a prediction yet; the newest version draws them next.'
+  if (project.value?.newest_version != null)
+    return `No image has a prediction yet; version ${workingVersion.value} draws them next.`
   if (training.value !== null) return 'No image has a prediction yet; they come with the training under way.'
   return 'No image has a prediction yet; they come with the first training.'
 }
