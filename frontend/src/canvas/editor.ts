@@ -322,7 +322,9 @@ export class Editor {
 
   private showCursor(tool: Tool = this.active ?? this.tool): void {
     const shown = this.input.isHandHeld && this.active === null ? this.tools.pan : tool
-    this.cursor.pointer = this.lastPointer === null ? null : this.viewport.toImage(this.lastPointer)
+    // A hand that only moves the picture aims at no pixel.
+    const aim = shown.id === 'pan' ? null : this.lastPointer
+    this.cursor.pointer = aim === null ? null : this.viewport.toImage(aim)
     this.cursor.radius = shown.hasRadius ? this.radius : null
     this.cursor.draft = this.active?.draft() ?? null
     this.element.style.cursor = this.active?.id === 'pan' ? 'grabbing' : shown.cursor

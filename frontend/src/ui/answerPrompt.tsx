@@ -31,7 +31,11 @@ export function AnswerPrompt() {
     >
       <div class="answer-question">
         {asked === null ? <NoQuestion /> : <Guess />}
-        <p class={answerNote.value === null ? 'hint small cut' : 'answer-note small'} data-testid="answer-note">
+        <p
+          class={answerNote.value === null ? 'hint small cut' : 'answer-note small'}
+          data-testid="answer-note"
+          title={answerNote.value ?? hintNow()}
+        >
           {answerNote.value ?? hintNow()}
         </p>
       </div>
