@@ -3,6 +3,7 @@
 import { useEffect } from 'preact/hooks'
 import type { Id } from './api/types'
 import { AnnotatePage } from './pages/annotate'
+import { EvaluationPage } from './pages/evaluation'
 import { ImagesPage } from './pages/images'
 import { LoginPage } from './pages/login'
 import { ModelsPage } from './pages/modelVersions'
@@ -47,6 +48,7 @@ function ProjectFrame({ projectId, at }: { projectId: Id; at: Place }) {
     return <Nowhere title={title} sentence={projectProblem.value} />
   }
   if (at.page === 'annotate') return <AnnotatePage projectId={projectId} imageId={at.imageId} />
+  if (at.page === 'evaluation') return <EvaluationPage projectId={projectId} />
   if (at.page === 'models') return <ModelsPage projectId={projectId} />
   return <ImagesPage projectId={projectId} />
 }

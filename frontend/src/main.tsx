@@ -4,6 +4,7 @@ import './styles/tokens.css'
 import './styles/base.css'
 import './styles/pages.css'
 import './styles/comparison.css'
+import './styles/evaluation.css'
 
 const root = document.getElementById('app')
 if (root !== null) render(<App />, root)

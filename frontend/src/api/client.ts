@@ -3,6 +3,7 @@
 import { problemOf, ServerAway } from './problems'
 import type {
   ClassPatch,
+  Evaluation,
   ExportContent,
   ExportFormat,
   Id,
@@ -157,6 +158,10 @@ export const jobs = {
   list: (projectId: Id, limit: number) => ask<Job[]>(`/projects/${projectId}/jobs`, { limit }),
   train: (projectId: Id, training: NewTraining) => tell<Job>('POST', `/projects/${projectId}/jobs`, training),
   cancel: (jobId: Id) => tell<Job>('POST', `/jobs/${jobId}/cancel`),
+}
+
+export const evaluations = {
+  get: (projectId: Id) => ask<Evaluation>(`/projects/${projectId}/evaluation`),
 }
 
 export const modelVersions = {

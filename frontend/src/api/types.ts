@@ -42,6 +42,10 @@ export type TrainSpec = Schemas['TrainSpec']
 export type NewTraining = Partial<Schemas['NewTraining']>
 export type VersionMapReply = Schemas['VersionMapReply']
 export type ModelVersion = Schemas['ModelVersion']
+export type Evaluation = Schemas['Evaluation']
+export type VersionEvaluation = Schemas['VersionEvaluation']
+/** A measured number with its interval, or a sentence why there is none. */
+export type Figure = Schemas['Figure']
 
 /** What an update says. The feed has no schema in the description, so this mirrors `contract/updates.py` by hand. */
 export type Hint =

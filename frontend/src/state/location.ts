@@ -8,6 +8,7 @@ export type Place =
   | { page: 'images'; projectId: Id }
   | { page: 'annotate'; projectId: Id; imageId: Id }
   | { page: 'models'; projectId: Id }
+  | { page: 'evaluation'; projectId: Id }
   | { page: 'nowhere' }
 
 /** Read a path. */
@@ -19,6 +20,7 @@ export function placeOf(path: string): Place {
   if (projectId === undefined) return { page: 'projects' }
   if (page === undefined) return { page: 'images', projectId }
   if (page === 'models' && imageId === undefined) return { page: 'models', projectId }
+  if (page === 'evaluation' && imageId === undefined) return { page: 'evaluation', projectId }
   if (page === 'annotate' && imageId !== undefined) return { page: 'annotate', projectId, imageId }
   return { page: 'nowhere' }
 }
@@ -30,6 +32,8 @@ export function pathOf(place: Place): string {
       return `/projects/${place.projectId}`
     case 'annotate':
       return `/projects/${place.projectId}/annotate/${place.imageId}`
+    case 'evaluation':
+      return `/projects/${place.projectId}/evaluation`
     case 'models':
       return `/projects/${place.projectId}/models`
     default:

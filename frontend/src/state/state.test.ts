@@ -11,6 +11,7 @@ describe('addresses', () => {
     ['/projects/p', { page: 'images', projectId: 'p' }],
     ['/projects/p/annotate/i', { page: 'annotate', projectId: 'p', imageId: 'i' }],
     ['/projects/p/models', { page: 'models', projectId: 'p' }],
+    ['/projects/p/evaluation', { page: 'evaluation', projectId: 'p' }],
   ]
   test.each(places)('%s can be read and written', (path, place) => {
     expect(placeOf(path)).toEqual(place)

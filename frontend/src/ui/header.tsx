@@ -48,6 +48,13 @@ export function Header({ project, page, annotate = null, crumb = null, children 
             >
               Models
             </Link>
+            <Link
+              to={{ page: 'evaluation', projectId: project.projectId }}
+              aria-current={current('evaluation')}
+              data-testid="tab-evaluation"
+            >
+              Quality
+            </Link>
           </nav>
         </>
       )}
