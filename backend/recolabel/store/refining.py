@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, or_, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from recolabel.blobs import Blobs
 from recolabel.contract.images import ImageMap
@@ -48,16 +48,16 @@ ACTIVE = select(schema.job.c.job_id).where(
     schema.job.c.kind == JobKind.REFINE,
     schema.job.c.state.in_(ACTIVE_STATES),
 )
-CHANGED = (
+LABELLED = (
     select(schema.image)
     .where(
         _image.project_id == bindparam("of_project"),
         _image.removed_at.is_(None),
-        _image.last_seq > 0,
-        or_(_image.last_seq > bindparam("after"), _image.image_seq > bindparam("after_image_seq")),
+        _image.last_seq > bindparam("after"),
     )
     .order_by(_image.position)
 )
+REPLACED = LABELLED.where(_image.image_seq > bindparam("after_image_seq"))
 GONE = select(_image.image_id).where(
     _image.project_id == bindparam("of_project"),
     _image.removed_at.is_not(None),
@@ -278,12 +278,17 @@ def _class_uids(connection: Connection, project_id: str) -> list[str]:
 
 def _changed(connection: Connection, project: Row[Any], after: int, image_seq: int) -> Sequence[Row[Any]]:
     """The images with a log whose labels changed, or whose pixels did."""
-    return connection.execute(
-        CHANGED, {"of_project": project.project_id, "after": after, "after_image_seq": image_seq}
-    ).all()
+    of_project = {"of_project": project.project_id}
+    rows = {row.image_id: row for row in connection.execute(LABELLED, of_project | {"after": after})}
+    if project.image_seq > image_seq:  # rarely; it looks at every image with a log
+        came = {"after": 0, "after_image_seq": image_seq}
+        rows |= {row.image_id: row for row in connection.execute(REPLACED, of_project | came)}
+    return sorted(rows.values(), key=lambda row: int(row.position))
 
 
 def _gone(connection: Connection, project: Row[Any], image_seq: int) -> list[str]:
+    if project.image_seq == image_seq:
+        return []
     of_project = {"of_project": project.project_id, "after_image_seq": image_seq}
     return list(connection.execute(GONE, of_project).scalars())
 

@@ -101,6 +101,7 @@ image = Table(
     UniqueConstraint("project_id", "position", name="one_image_position"),
     Index("one_image_content", "project_id", "sha256", unique=True, sqlite_where=text("removed_at IS NULL")),
     Index("image_by_uncertainty", "project_id", "uncertainty"),
+    Index("image_by_last_seq", "project_id", "last_seq"),
     Index(
         "image_by_need", "project_id", text("uncertainty / (1 + label_count)"), sqlite_where=text("removed_at IS NULL")
     ),

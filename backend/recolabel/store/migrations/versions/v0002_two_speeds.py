@@ -14,6 +14,7 @@ def upgrade() -> None:
     op.add_column("project", sa.Column("image_seq", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("project", sa.Column("pinned_version", sa.Integer(), nullable=True))
     op.add_column("image", sa.Column("image_seq", sa.Integer(), nullable=False, server_default="0"))
+    op.create_index("image_by_last_seq", "image", ["project_id", "last_seq"])
     op.add_column("image_map", sa.Column("drawn_by", sa.Text(), nullable=False, server_default="version"))
     op.add_column("image_map", sa.Column("label_count", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("image_map", sa.Column("timings_ms", sa.Text(), nullable=False, server_default="{}"))
