@@ -41,6 +41,7 @@ import { notify } from '../state/notices'
 import { prefer, preferences } from '../state/preferences'
 import { classes, project, stopTraining, train, training, whenHinted } from '../state/project'
 import {
+  forgetAhead,
   forgetAllQuestions,
   forgetFarAhead,
   guess,
@@ -53,7 +54,7 @@ import {
 } from '../state/questions'
 import { unsentCount } from '../state/sync'
 import { changeOpacity, editor, isPeeking, pointer, predictedAt, resizeBrush, takeTool } from '../state/tools'
-import { AnswerPrompt } from '../ui/answerPrompt'
+import { AnswerPrompt, AnswerVoice } from '../ui/answerPrompt'
 import { AnswerLegend, AnswerProgress } from '../ui/answerSide'
 import { Banner } from '../ui/banner'
 import { ClassPanel } from '../ui/classPanel'
@@ -94,7 +95,10 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
     forgetAllQuestions()
     // The model has learned: better questions than those far ahead can be had. The one on screen stays.
     const stop = whenHinted((hint) => {
-      if (hint.kind === 'images') expectMoreNeighbours()
+      if (hint.kind === 'images') {
+        expectMoreNeighbours()
+        forgetAhead()
+      }
       if (hint.kind === 'map' || hint.kind === 'version') forgetFarAhead()
     }, forgetFarAhead)
     const stopAhead = keepAhead()
@@ -128,6 +132,7 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
       return
     }
     const before = focusBefore.current
+    if (before === null) return
     focusBefore.current = null
     // A control of Answer mode is gone with it, and the focus with the control.
     if (document.activeElement === document.body || document.activeElement === null) editor.peek()?.focus()
@@ -382,6 +387,7 @@ export function AnnotatePage({ projectId, imageId }: { projectId: Id; imageId: I
           <OverlayPanel />
         </div>
       </main>
+      <AnswerVoice />
       <p class="sr-only" aria-live="polite">
         {activeClass.value !== null && `Class ${classNameNow()}`}
       </p>

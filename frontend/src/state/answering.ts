@@ -1,12 +1,12 @@
 /** Answer mode: one pixel after another, from the keyboard. The questions themselves are those of `questions`. */
 
-import { batch, computed, signal } from '@preact/signals'
+import { batch, computed, effect, signal, untracked } from '@preact/signals'
 import { questions as questionApi } from '../api/client'
 import { isGone, ServerAway } from '../api/problems'
 import type { ClassOrVoid, Id, Question } from '../api/types'
 import type { OpenedImage } from '../labels/events'
 import { lettersOf } from '../labels/letters'
-import { answer, image, isReady, takeBackEvent } from './annotation'
+import { answer, image, imageProblem, isReady, takeBackEvent } from './annotation'
 import { go } from './location'
 import { report } from './notices'
 import { classes, nameOfClass, whenHinted } from './project'
@@ -129,7 +129,9 @@ export function acceptGuess(): void {
   const asked = askedNow()
   if (asked === null) return
   const guessed = guess.peek()
-  if (guessed !== null) answerWith(guessed.classUid)
+  const isRetired = guessed !== null && !classes.peek().some((one) => one.class_uid === guessed.classUid)
+  if (isRetired) answerNote.value = 'That class was retired: choose another one.'
+  else if (guessed !== null) answerWith(guessed.classUid)
   else answerNote.value = asked.asked === 'random' ? RANDOM_NOTE : 'There is no guess yet: choose a class.'
 }
 
@@ -137,6 +139,8 @@ export const RANDOM_NOTE = 'Choose a class: this pixel is drawn at random and me
 
 /** Cannot tell: the pixel is not asked about again. */
 export function skip(): void {
+  // An image that cannot be shown must not stop everything; its pixel may be asked about another time.
+  if (imageProblem.peek() !== null) return void showNext()
   const asked = askedNow()
   if (asked === null) return
   const ofProject = projectId ?? ''
@@ -209,9 +213,18 @@ export function keepAnswering(): () => void {
   const stopHints = whenHinted((hint) => {
     if (hint.kind === 'map' || hint.kind === 'images' || hint.kind === 'version') askAgainSoon()
   }, askAgainSoon)
+  let pixels: OpenedImage | null = null
+  const stopLooking = effect(() => {
+    const open = image.value
+    const isReplaced = pixels !== null && pixels.image_id === open?.image_id && pixels.sha256 !== open.sha256
+    pixels = open
+    // The question was about the picture before.
+    if (isReplaced) untracked(() => void (isAnswering.peek() ? showNext() : leaveQuestions()))
+  })
   return () => {
     clearTimeout(timer)
     stopHints()
+    stopLooking()
     leaveAnswering()
   }
 }

@@ -165,6 +165,11 @@ export function forgetFarAhead(): void {
   upcoming.value = upcoming.value.slice(0, LOW)
 }
 
+/** Pictures came or were replaced: what is known ahead may be about pixels that are gone. */
+export function forgetAhead(): void {
+  upcoming.value = []
+}
+
 export function forgetAllQuestions(): void {
   upcoming.value = []
   shown = []

@@ -1,4 +1,5 @@
 import { VOID } from '../labels/events'
+import { imageProblem } from '../state/annotation'
 import {
   acceptGuess,
   answerNote,
@@ -83,13 +84,21 @@ export function AnswerPrompt() {
           <CloseIcon />
         </button>
       </div>
+    </section>
+  )
+}
+
+/** What a screen reader hears. Always on the page, for one that comes with its words goes unheard. */
+export function AnswerVoice() {
+  return (
+    <>
       <p class="sr-only" aria-live="polite" data-testid="answer-spoken">
         {spoken.value}
       </p>
       <p class="sr-only" aria-live="assertive">
         {answerNote.value}
       </p>
-    </section>
+    </>
   )
 }
 
@@ -123,6 +132,7 @@ function NoQuestion() {
 function hintNow(): string {
   const asked = question.value
   if (asked === null) return isAsking.value ? '' : (whyNone.value ?? '')
+  if (imageProblem.value !== null) return 'This image cannot be shown; Space goes on.'
   if (!isAnswerable.value) return 'The image is on its way…'
   if (asked.asked === 'random') return 'Drawn at random to measure the model, so its guess is hidden.'
   // The server asked before this guess was there.
