@@ -44,8 +44,8 @@ BORDER_PX = 2
 """Within so many pixels (square) of a predicted border a person cannot tell which side is meant."""
 BATCH = 5
 """So many questions about an image before another one may have its turn."""
-START_LABELS_PER_CLASS = 5
-"""With fewer labels than this times the classes, margins are noise: start questions."""
+START_LABELS_PER_CLASS = 1
+"""With fewer labels than this times the classes, margins are noise: start questions, also where there is a map."""
 PIXELPICK_SHARE = 0.05
 REGIONS_PER_SIDE = 4
 DRAWN_PER_GROUP = 24
@@ -77,9 +77,12 @@ class AskableImage:
     seed: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Proposal:
-    """A pixel that may be asked about. Groups take turns; inside a group the smallest rank comes first."""
+    """A pixel that may be asked about. Groups take turns; inside a group the smallest rank comes first.
+
+    Two are the same only if they are the same object: comparing all their numbers took a third of the time.
+    """
 
     y: int
     x: int

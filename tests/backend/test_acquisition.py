@@ -255,10 +255,12 @@ def test_at_the_start_predicted_classes_take_turns_the_one_with_fewest_labels_fi
 
 def test_start_questions_keep_their_distance_and_hang_on_the_image_alone() -> None:
     for prediction in (None, np.zeros((40, 40), dtype=np.uint8)):
-        twins = [taken_out(queue_of_start(image(prediction=prediction, side=40), {})) for _ in range(2)]
+        points, again = (
+            [(each.y, each.x) for each in taken_out(queue_of_start(image(prediction=prediction, side=40), {}))]
+            for _ in range(2)
+        )
 
-        assert twins[0] == twins[1]
-        points = [(each.y, each.x) for each in twins[0]]
+        assert points == again
         assert len(points) > 16
         assert all(
             (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 >= spacing_px(40, 40) ** 2

@@ -9,7 +9,7 @@ import pytest
 
 from recolabel.contract.images import ImageInfo
 from recolabel.contract.labels import ClickEvent, Pixel
-from recolabel.contract.projects import ClassPatch, ProjectPatch, SettingsPatch
+from recolabel.contract.projects import ClassPatch, NewLabelClass, ProjectPatch, SettingsPatch
 from recolabel.contract.questions import Candidate, Question, QuestionPage, SkippedQuestion
 from recolabel.errors import BadArgument, ImageNotFound, ImageReplaced, OutsideImage, ProjectNotFound
 from recolabel.store import NewImage, Store
@@ -183,6 +183,8 @@ def test_before_any_model_the_questions_are_spread_pixels_without_a_guess(street
 
 def test_with_few_labels_the_questions_are_random_pixels_of_each_predicted_class(street: Street, clock: Clock) -> None:
     draw(street, clock, labels=1)
+    for name in ("tree", "sky", "sign"):  # five classes by now, and four labels
+        street.store.projects.add_class(street.project_id, NewLabelClass(name=name))
 
     questions = ask(street, street.first.image_id, limit=3).questions
 
