@@ -16,7 +16,7 @@ from recolabel.api.label_maps import class_list, label_map_of
 from recolabel.contract.images import ImageInfo
 from recolabel.contract.labels import StoredEvent
 from recolabel.contract.projects import LabelClass, Project
-from recolabel.errors import BadArgument, NothingToExport
+from recolabel.errors import BadArgument, MapNotFound, NothingToExport
 from recolabel.formats import folder, indexed_png, jsonl
 from recolabel.formats.indexed_png import UNLABELLED, LabelMap
 from recolabel.store import Store
@@ -120,11 +120,16 @@ def _labels(store: Store, image: ImageInfo, label_seq: int, class_uids: list[str
 
 def _prediction(parts: Parts, image: ImageInfo, class_uids: list[str]) -> LabelMap | None:
     """The newest prediction for an image, or None when no model has drawn one."""
-    maps = parts.store.images.maps(image.image_id)
-    if not maps:
-        return None
-    newest = maps[0]
-    plane = parts.blobs.read(parts.store.images.map_planes(image.image_id, newest.map_id)[0])
+    while True:
+        maps = parts.store.images.maps(image.image_id)
+        if not maps:
+            return None
+        newest = maps[0]
+        try:
+            plane = parts.blobs.read(parts.store.images.map_planes(image.image_id, newest.map_id)[0])
+            break
+        except MapNotFound:
+            continue  # while somebody clicks, a newer map may take its place at any moment
     drawn = np.frombuffer(plane, np.uint8).reshape(newest.height, newest.width)
     return in_class_indices(drawn, newest.class_uids, class_uids)
 

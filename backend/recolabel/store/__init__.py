@@ -73,4 +73,6 @@ def open_store(settings: Settings, clock: Clock = system_clock) -> Store:
         UnsafeSqlite, DataFolderTooNew: nothing was touched.
         StorageFull, StorageBroken: the folder cannot be used.
     """
-    return Store(Database(settings.database, clock()), settings, clock)
+    store = Store(Database(settings.database, clock()), settings, clock)
+    store.refining.drop_damaged_maps()
+    return store

@@ -7,16 +7,16 @@ import json
 import time
 import zlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from recolabel.blobs import Blobs
 from recolabel.contract.images import ImageMap
 from recolabel.contract.jobs import ACTIVE_STATES, FastMap, JobKind, RefineSpec, RefineWork
 from recolabel.contract.labels import SnapshotImage
-from recolabel.errors import BadArgument, BlobDamaged, ClassNotFound
+from recolabel.errors import BadArgument, BlobDamaged, BlobNotFound, ClassNotFound
 from recolabel.labels.fold import UNLABELLED_INDEX, LabelMap
 from recolabel.store import schema
 from recolabel.store.clock import Clock
@@ -24,6 +24,7 @@ from recolabel.store.database import Database
 from recolabel.store.images import (
     Images,
     candidate_list,
+    drop_map,
     examine_planes,
     image_row,
     maps_of,
@@ -38,6 +39,7 @@ DRAWN_AHEAD = 3
 """So many images behind the one in view are drawn as well, since people go on to the next."""
 MAPS_AT_HAND = 4
 """Label maps of so many changed images are given with the answer: after a click that is one."""
+SURELY_ON_DISK_AFTER = timedelta(minutes=3)
 STATE_FORM = r"^\d{1,18}\.[0-9a-f]{16}$"
 
 
@@ -82,6 +84,10 @@ BEHIND = WITH_MAP.where(_image.position > bindparam("position")).order_by(_image
 MOST_UNCERTAIN = (
     WITH_MAP.where(_image.uncertainty.is_not(None)).order_by(_image.uncertainty.desc(), _image.position).limit(1)
 )
+NEWEST_FAST_MAP = select(func.max(_drawn.created_at)).where(_drawn.drawn_by == "fast head")
+FAST_MAPS_SINCE = select(_drawn.image_id, _drawn.prediction_sha256, _drawn.confidence_sha256).where(
+    _drawn.drawn_by == "fast head", _drawn.created_at >= bindparam("since")
+)
 SEQ_OF_VERSION = select(_version.label_seq).where(
     _version.project_id == bindparam("of_project"), _version.version == bindparam("of_version")
 )
@@ -123,6 +129,34 @@ class Refining:
             return True
 
         return self._database.write(work)
+
+    def drop_damaged_maps(self) -> None:
+        """Forget maps whose planes a power cut took. Asked when the store is opened; looks at the last ones only, since
+        the system writes everything to the disk within half a minute or so.
+        """
+        with self._database.reading() as connection:
+            newest = connection.execute(NEWEST_FAST_MAP).scalar()
+            if newest is None:
+                return
+            recent = connection.execute(FAST_MAPS_SINCE, {"since": newest - SURELY_ON_DISK_AFTER}).all()
+        damaged = [row.image_id for row in recent if not self._are_whole(row.prediction_sha256, row.confidence_sha256)]
+        if not damaged:
+            return
+        now = self._clock()
+
+        def work(connection: Connection) -> None:
+            for image_id in damaged:
+                drop_map(connection, image_id, now)
+
+        self._database.write(work)
+
+    def _are_whole(self, *sha256s: str) -> bool:
+        try:
+            for sha256 in sha256s:
+                self._blobs.read_whole(sha256)
+        except BlobNotFound:
+            return False
+        return True
 
     def work(
         self, job_id: str, fence: int, after: int, state: str | None, now: datetime

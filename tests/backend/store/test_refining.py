@@ -23,7 +23,8 @@ from recolabel.errors import (
     LeaseLost,
     RecolabelError,
 )
-from recolabel.store import Store
+from recolabel.settings import Settings
+from recolabel.store import Store, open_store
 from recolabel.store.images import OPEN_FOR
 from tests.backend.store.conftest import Clock
 from tests.backend.store.street import HEIGHT, WIDTH, Street, new_uuid
@@ -353,6 +354,27 @@ def test_a_map_whose_planes_a_power_cut_took_is_drawn_again(street: Street, refi
     street.store.blobs.remove(prediction)
 
     assert ids(refiner.ask().draw)[0] == street.first.image_id
+
+
+@pytest.mark.parametrize("left", [None, b"", bytes(WIDTH * HEIGHT - 1) + b"x"], ids=["gone", "empty", "overwritten"])
+def test_a_store_that_opens_after_a_power_cut_forgets_maps_with_damaged_planes(
+    street: Street, refiner: Refiner, settings: Settings, clock: Clock, left: bytes | None
+) -> None:
+    # Given two images drawn by the fast head, and a plane of one that never came to the disk
+    label_both(street)
+    work = refiner.ask()
+    for image, sure in ((street.first, 10), (street.second, 20)):
+        refiner.draw(image, work, sure=sure)
+    [drawn] = street.store.images.maps(street.first.image_id)
+    place = street.store.blobs.path(street.store.images.map_planes(street.first.image_id, drawn.map_id)[1])
+    place.unlink()
+    if left is not None:
+        place.write_bytes(left)
+    street.store.close()
+
+    with open_store(settings, clock) as opened:
+        assert opened.images.maps(street.first.image_id) == []
+        assert len(opened.images.maps(street.second.image_id)) == 1
 
 
 # --- which map stays ----------------------------------------------------------------------------------------------
