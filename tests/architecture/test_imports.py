@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "contract": {"contract"},
     "errors": set(),
     "settings": set(),
+    "code_version": set(),
     "logs": {"settings"},
     "blobs": {"errors"},
     "labels": {"labels", "contract"},
@@ -41,7 +42,7 @@ MAY_IMPORT = {
     "embedded": {"settings", "errors"},
     "api": {
         "api", "store", "blobs", "imaging", "snapshots", "acquisition", "retraining", "labels",
-        "formats", "doorbell", "sweeper", "logs",
+        "formats", "doorbell", "sweeper", "logs", "code_version",
     } | LEAVES,
     "cli": {"cli", "api", "embedded", "formats", "client", "demo", "store", "logs"} | LEAVES,
     "__main__": {"cli"},
@@ -60,7 +61,7 @@ OUTSIDE = {
     "typer": {"cli"},
 }
 
-WORKER_MAY_IMPORT_OF_RECOLABEL = {"client", "contract", "errors", "formats", "imaging", "settings"}
+WORKER_MAY_IMPORT_OF_RECOLABEL = {"client", "code_version", "contract", "errors", "formats", "imaging", "settings"}
 """`imaging`, `formats` and the limits in `settings`: `recolabel predict` reads pictures and writes masks as the server
 does, so that both see the same pixels. None of them brings FastAPI or SQLAlchemy along."""
 
