@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from recolabel.client import Client
-from recolabel.contract.jobs import Failure, Lease, Progress
+from recolabel.contract.jobs import Failure, JobKind, Lease, Progress
 from recolabel.errors import ServerRefused, ServerUnreachable
 from recolabel_worker.lanes import TRAINING, Lane
 from recolabel_worker.patience import patiently
@@ -231,9 +231,10 @@ class Supervisor:
             case Failed():
                 failure = Failure(error=outcome.error[:2000] or "The job failed without a reason.", retry=outcome.retry)
             case Died():
+                goes_on = "It goes on from its last checkpoint. " if lease.job.kind is JobKind.TRAIN else ""
                 failure = Failure(
                     error=f"The worker's {lease.job.kind.value} process ended unexpectedly ({outcome.how}). "
-                    "It goes on from its last checkpoint. If this repeats, the machine may be short of memory.",
+                    f"{goes_on}If this repeats, the machine may be short of memory.",
                     retry=True,
                 )
             case Lost():

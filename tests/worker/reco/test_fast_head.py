@@ -193,6 +193,45 @@ def test_the_temperature_is_the_same_after_any_fits_before(monkeypatch: pytest.M
     assert found[-1] == found[-2] > 1
 
 
+def test_a_kept_temperature_is_found_anew_when_a_tenth_of_the_labels_came_or_went(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = build_network(3, pretrained=False)
+    features, labels = blurred_classes(network, 0)
+    found: list[int] = []
+
+    def note(rows: torch.Tensor, *_: object) -> float:
+        found.append(len(rows))
+        return 2.0
+
+    monkeypatch.setattr(fast_head, "_temperature", note)
+    fitter = FastHeadFitter(network, FastHeadConfig())
+    weights = []
+
+    for count in (300, 301, 330, 331, 332, 290):
+        fitter.set_labels("a", features, Labels(labels.places[:count], labels.classes[:count]))
+        weights.append(fitter.fit(keep_temperature=True).weight)
+
+    assert found == [300, 331, 290]
+    # One click more hardly moves the head, so the kept temperature was applied.
+    torch.testing.assert_close(weights[1], weights[0], atol=0.02, rtol=0.2)
+
+
+def test_weights_that_are_not_finite_are_refused_and_forgotten(pictures: list[SparseImage], tiny: TrainConfig) -> None:
+    network = build_network(2)
+    features = extract_features(network, pictures[0].image)
+    broken = Features((features.stages[0] * float("nan"), *features.stages[1:]), None, features.size)
+    fitter = FastHeadFitter(network, tiny.fast_head)
+    fitter.set_labels("a", broken, labels_of(pictures[0], 2))
+
+    with pytest.raises(ArithmeticError):
+        fitter.fit()
+
+    fitter.forget("a")
+    fitter.set_labels("a", features, labels_of(pictures[0], 2))
+    assert torch.equal(fitter.fit().weight, fit_fast_head(network, pictures[:1], tiny).weight)
+
+
 def test_labels_that_were_taken_back_leave_no_trace(pictures: list[SparseImage], tiny: TrainConfig) -> None:
     network = build_network(2)
     first, second = (extract_features(network, item.image) for item in pictures[:2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from recolabel_worker.reco.uncertainty import (
@@ -10,6 +11,7 @@ from recolabel_worker.reco.uncertainty import (
     margin_map,
     propose_candidates,
     to_byte,
+    top_two,
 )
 
 
@@ -84,3 +86,50 @@ def test_a_project_of_one_class_has_candidates_without_a_rival(generator: torch.
     assert len(found) == 1
     assert found[0].guess == found[0].second_guess == 0
     assert float(margin_map(torch.ones(1, 8, 8)).min()) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "expected"),
+    [
+        ([0.2, 0.5, 0.3], (1, 2, 0.5, 0.2)),
+        ([0.5, 0.2, 0.3], (0, 2, 0.5, 0.2)),
+        ([0.1, 0.3, 0.6], (2, 1, 0.6, 0.3)),
+        ([0.4, 0.4, 0.2], (0, 1, 0.4, 0.0)),  # of equal ones the lower index is first
+        ([0.2, 0.4, 0.4], (1, 2, 0.4, 0.0)),
+        ([1.0, 0.0, 0.0], (0, 1, 1.0, 1.0)),
+        ([1.0], (0, 0, 1.0, 1.0)),  # no rival
+    ],
+)
+def test_the_two_most_probable_classes_of_a_pixel(
+    probabilities: list[float], expected: tuple[int, int, float, float]
+) -> None:
+    found = top_two(torch.tensor(probabilities).view(-1, 1, 1))
+
+    assert [plane.item() for plane in found] == pytest.approx(expected)
+
+
+def test_all_pixels_are_compared_as_topk_would(generator: torch.Generator) -> None:
+    probabilities = torch.randn(7, 33, 45, generator=generator).softmax(0)
+
+    found, order = top_two(probabilities), probabilities.topk(2, dim=0)
+
+    assert torch.equal(found.guess.long(), order.indices[0])
+    assert torch.equal(found.second_guess.long(), order.indices[1])
+    assert torch.equal(found.margin, margin_map(probabilities))
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "entropy"),
+    [
+        ([0.25, 0.25, 0.25, 0.25], 1.0),
+        ([0.5, 0.5, 0.0, 0.0], 0.5),
+        ([1.0, 0.0, 0.0, 0.0], 0.0),
+        ([1.0], 0.0),
+    ],
+)
+def test_candidates_say_their_entropy_as_a_share(
+    probabilities: list[float], entropy: float, generator: torch.Generator
+) -> None:
+    [candidate] = propose_candidates(torch.tensor(probabilities).view(-1, 1, 1), 1, 1, generator=generator)
+
+    assert candidate.entropy == pytest.approx(entropy)
