@@ -10,6 +10,8 @@ from recolabel.contract.evaluation import Figure, NextClass, StopSignal
 VERSIONS_TO_STOP = 3
 LABELS_TO_STOP = 30
 """Labels between the oldest and the newest of the versions compared: without new ones nothing could have changed."""
+MIN_GAIN = 0.01
+"""Mean IoU that is worth another session. With true masks the interval can be narrower than anybody cares about."""
 FEW_LABELS = 5
 
 
@@ -72,11 +74,11 @@ def stop_signal(points: Sequence[CurvePoint]) -> StopSignal:
         why = f"The last {VERSIONS_TO_STOP} versions are only {labels} labels apart; {LABELS_TO_STOP} are needed."
         return StopSignal(stop=False, why=why)
     values = [_triple(point.mean_iou) for point in last]
-    overlap = max(low for _, low, _ in values) <= min(high for _, _, high in values)
+    overlap = max(low for _, low, _ in values) <= min(high for _, _, high in values) + MIN_GAIN
     newest, low, high = values[-1]
     best_before = max(value for value, _, _ in values[:-1])
-    if not overlap or newest > best_before + (high - low) / 2:
-        why = f"The model still gets better: {best_before:.2f} before, {newest:.2f} with {labels} more labels."
+    if not overlap or newest > best_before + max(MIN_GAIN, (high - low) / 2):
+        why = f"The model still gets better: {values[0][0]:.2f} before, {newest:.2f} with {labels} more labels."
         if newest <= best_before:
             why = "The last versions differ by more than chance; wait for the next one."
         return StopSignal(stop=False, why=why)

@@ -13,6 +13,7 @@ import functools
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +117,28 @@ def counted_classes(confusion: Counts) -> NDArray[np.bool_]:
     return enough
 
 
+def common_classes(counted: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """The classes over which to take the mean, the same for all versions, or a curve would rise by leaving out a class.
+
+    Those that the newest version counts, but for up to a quarter of them that older versions do not count. Versions
+    that lack one of the others get no mean. A version that still draws counts few classes: while those are less than
+    half of what another counted, the newest before it leads.
+
+    Args:
+        counted: of each version, oldest first; at least one.
+    """
+    most = max(int(each.sum()) for each in counted)
+    leader = max(place for place, each in enumerate(counted) if 2 * each.sum() >= most)
+    newest = counted[leader]
+    common = newest.copy()
+    for older in reversed(counted[:leader]):
+        both = common & older
+        if both.sum() * 4 < newest.sum() * 3:
+            break
+        common = both
+    return common
+
+
 def mean_iou(confusion: Counts, counted: NDArray[np.bool_], rng: np.random.Generator) -> Figure:
     """The mean IoU over the classes that are counted.
 
@@ -153,25 +176,27 @@ def mean_iou_of_images(confusions: Counts, rng: np.random.Generator) -> Figure:
     Args:
         confusions: (images, K, K) pixel counts, truth in the rows.
     """
-    images = len(confusions)
-    value = _mean_iou_of_masks(confusions.sum(axis=0))
-    if value is None:
+    images, classes = confusions.shape[:2]
+    value = float(_means_of_masks(confusions.sum(axis=0, keepdims=True))[0])
+    if math.isnan(value):
         return too_few(0, 1, "masks with a class")
     if images < 2:
         missing = "One image gives a number but no interval: import masks for more images."
         return Figure(value=value, low=None, high=None, clicks=0, missing=missing)
-    weights = rng.multinomial(images, np.full(images, 1 / images), size=DRAWS)
-    again = [_mean_iou_of_masks(np.tensordot(weight, confusions, axes=1)) for weight in weights]
-    low, high = np.quantile([each for each in again if each is not None], [TAIL, 1 - TAIL])
+    weights = rng.multinomial(images, np.full(images, 1 / images), size=DRAWS).astype(np.float64)
+    drawn = _means_of_masks((weights @ confusions.reshape(images, -1)).reshape(DRAWS, classes, classes))
+    low, high = np.nanquantile(drawn, [TAIL, 1 - TAIL])
     return Figure(value=value, low=float(min(low, value)), high=float(max(high, value)), clicks=0)
 
 
-def _mean_iou_of_masks(confusion: Counts) -> float | None:
-    occurs = confusion.sum(axis=1) > 0
-    if not occurs.any():
-        return None
-    hits, union = unions(confusion)
-    return float((hits[occurs] / union[occurs]).mean())
+def _means_of_masks(confusions: NDArray[Any]) -> NDArray[np.float64]:
+    """The mean IoU of each (K, K) matrix over the classes that occur in its rows; nan where none does."""
+    hits = np.einsum("rii->ri", confusions).astype(np.float64)
+    union = confusions.sum(axis=1) + confusions.sum(axis=2) - hits
+    occurs = confusions.sum(axis=2) > 0
+    total = np.where(occurs, hits / np.maximum(union, 1), 0.0).sum(axis=1)
+    means: NDArray[np.float64] = np.where(occurs.any(axis=1), total / np.maximum(occurs.sum(axis=1), 1), np.nan)
+    return means
 
 
 def ratio(hits: int, clicks: int, other_hits: int, other_clicks: int, rng: np.random.Generator) -> Figure:

@@ -53,6 +53,7 @@ def test_without_numbers_the_class_with_the_fewest_labels_comes_first() -> None:
         ([(0, figure(0.6)), (10, figure(0.6)), (20, figure(0.61))], False, "only 20 labels apart"),
         ([(0, figure(0.6)), (50, figure(0.6)), (90, figure(0.62))], True, "changed nothing beyond chance"),
         ([(0, figure(0.6)), (50, figure(0.6)), (90, figure(0.66))], False, "still gets better"),  # half width 0.05
+        ([(0, figure(0.590, 0)), (50, figure(0.591, 0)), (90, figure(0.593, 0))], True, "beyond chance"),  # who cares
         ([(0, figure(0.4)), (50, figure(0.5)), (90, figure(0.6))], False, "still gets better"),  # no overlap
         ([(0, figure(0.6)), (50, figure(0.3)), (90, figure(0.31))], False, "differ by more than chance"),
         ([(0, figure(0.1)), (9, figure(0.6)), (50, figure(0.6)), (90, figure(0.6))], True, "0.60"),  # the last three

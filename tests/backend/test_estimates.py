@@ -13,6 +13,7 @@ from recolabel.estimates import (
     MIN_UNION,
     calibration,
     class_ious,
+    common_classes,
     counted_classes,
     mean_iou,
     mean_iou_of_images,
@@ -166,6 +167,24 @@ def test_a_class_that_too_few_clicks_meet_has_a_sentence_and_no_number() -> None
     )
     assert (third.value, third.clicks) == (None, 1)
     assert list(counted_classes(confusion)) == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("counted", "common"),
+    [
+        (["1111"], "1111"),
+        (["1110", "1111"], "1110"),  # a quarter is given up for an older version
+        (["1100", "1110", "1111"], "1110"),  # but no more: the oldest has no mean
+        (["1111", "0000"], "1111"),  # the newest has drawn nothing yet
+        (["1111", "1000"], "1111"),  # or hardly anything
+        (["0000", "0000"], "0000"),
+        (["0011", "1100"], "1100"),
+    ],
+)
+def test_the_mean_is_taken_over_the_same_classes_for_all_versions(counted: list[str], common: str) -> None:
+    found = common_classes([np.array([letter == "1" for letter in each]) for each in counted])
+
+    assert "".join("01"[int(each)] for each in found) == common
 
 
 def test_without_any_class_that_counts_there_is_no_mean_iou() -> None:

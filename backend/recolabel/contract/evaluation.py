@@ -80,7 +80,9 @@ class VersionEvaluation(Contract):
     created_at: datetime
     accuracy: Figure = Field(description="share of all pixels that are right, from pixels drawn evenly")
     mean_iou: Figure = Field(description="over the classes of `mean_over`")
-    mean_over: list[Id] = Field(description="classes with enough clicks for a number")
+    mean_over: list[Id] = Field(
+        description="classes with enough clicks for a number, the same for all versions that have a mean"
+    )
     classes: list[ClassFigures]
     confusion: Confusion
     calibration: Calibration

@@ -128,7 +128,8 @@ class Evaluations:
             .order_by(schema.model_version.c.version)
         ).all()
         truths = _truth_counts(connection, project_id, class_uids)
-        versions = [self._version(row, judged, class_uids, pace, truths.get(row.version, [])) for row in rows]
+        common = _common_classes([row.version for row in rows], judged, class_uids)
+        versions = [self._version(row, judged, class_uids, common, pace, truths.get(row.version, [])) for row in rows]
         counts = labels_by_class(connection, project_id)
         on_screen = [each for each in judged if each.live]
         rng = np.random.default_rng(0)
@@ -145,7 +146,7 @@ class Evaluations:
             guidance=_guidance(on_screen, rng),
             work=_work(pace),
             next_class=advice.next_class(_class_states(classes, counts, versions)),
-            stop=advice.stop_signal(_curve(versions, judged, class_uids)),
+            stop=advice.stop_signal(_curve(versions)),
         )
 
     def _version(
@@ -153,6 +154,7 @@ class Evaluations:
         row: Row[Any],
         judged: Sequence[Judged],
         class_uids: Sequence[str],
+        common: NDArray[np.bool_],
         pace: Pace,
         truths: Sequence[Counts],
     ) -> VersionEvaluation:
@@ -160,6 +162,7 @@ class Evaluations:
         minutes = pace.minutes_at(row.label_seq)
         signature = (
             tuple(class_uids),
+            common.tobytes(),
             minutes,
             tuple((each.seq, each.drawn_by, each.said, each.predicted) for each in of_version),
             hash(b"".join(each.tobytes() for each in truths)),
@@ -169,7 +172,7 @@ class Evaluations:
             known = self._versions.get(key)
         if known is not None and known[0] == signature:
             return known[1]
-        evaluation = _evaluate_version(row, of_version, class_uids, minutes, truths)
+        evaluation = _evaluate_version(row, of_version, class_uids, common, minutes, truths)
         with self._lock:
             self._versions[key] = (signature, evaluation)
         return evaluation
@@ -280,13 +283,18 @@ def _events_of(connection: Connection, image_id: str) -> list[StoredEvent]:
 
 
 def _evaluate_version(
-    row: Row[Any], judged: Sequence[Judged], class_uids: Sequence[str], minutes: float, truths: Sequence[Counts]
+    row: Row[Any],
+    judged: Sequence[Judged],
+    class_uids: Sequence[str],
+    common: NDArray[np.bool_],
+    minutes: float,
+    truths: Sequence[Counts],
 ) -> VersionEvaluation:
     rng = np.random.default_rng(row.version)
     own = [each for each in judged if each.drawn_by == "version"]
-    even = [each for each in own if each.asked == "random"]
+    even = _even(judged, row.version)
     confusion = _confusion(even, class_uids)
-    counted = _counted(confusion, len(class_uids))
+    mean_iou = _mean_iou(confusion, common, rng)
     truth = _truth_figures(truths, rng)
     true_ious = _true_ious(truths, len(class_uids))
     ious = estimates.class_ious(confusion)[: len(class_uids)]
@@ -297,8 +305,10 @@ def _evaluate_version(
         active_minutes=minutes,
         created_at=row.created_at,
         accuracy=_agreement(even, of_what="random clicks"),
-        mean_iou=estimates.mean_iou(confusion, counted, rng),
-        mean_over=[uid for uid, is_counted in zip(class_uids, counted, strict=False) if is_counted],
+        mean_iou=mean_iou,
+        mean_over=[
+            uid for uid, is_counted in zip(class_uids, common, strict=False) if is_counted and mean_iou.missing is None
+        ],
         classes=[
             ClassFigures(class_uid=uid, iou=iou, true_iou=true)
             for uid, iou, true in zip(class_uids, ious, true_ious, strict=True)
@@ -341,33 +351,38 @@ def _by_question(judged: Sequence[Judged]) -> AccuracyByQuestion:
     )
 
 
-def _curve(
-    versions: Sequence[VersionEvaluation], judged: Sequence[Judged], class_uids: Sequence[str]
-) -> list[advice.CurvePoint]:
-    """The last versions over the classes that all of them count; by true masks where there are some for all."""
-    last = versions[-advice.VERSIONS_TO_STOP :]
-    if last and all(each.truth is not None and each.truth.mean_iou.low is not None for each in last):
-        return [
-            advice.CurvePoint(each.version, each.label_count, each.truth.mean_iou)
-            for each in last
-            if each.truth is not None
-        ]
-    confusions = []
-    counted = np.ones(len(class_uids) + 1, dtype=np.bool_)
-    for version in last:
-        own = [each for each in judged if (each.drawn_by, each.model_version) == ("version", version.version)]
-        confusions.append(_confusion([each for each in own if each.asked == "random"], class_uids))
-        if version.mean_over:
-            counted &= _counted(confusions[-1], len(class_uids))
+def _even(judged: Sequence[Judged], version: int) -> list[Judged]:
+    """A version on pixels that were drawn evenly."""
     return [
-        advice.CurvePoint(
-            version.version,
-            version.label_count,
-            estimates.mean_iou(confusion, counted, np.random.default_rng(version.version))
-            if version.mean_over
-            else version.mean_iou,
-        )
-        for version, confusion in zip(last, confusions, strict=True)
+        each
+        for each in judged
+        if each.asked == "random" and each.drawn_by == "version" and each.model_version == version
+    ]
+
+
+def _common_classes(versions: Sequence[int], judged: Sequence[Judged], class_uids: Sequence[str]) -> NDArray[np.bool_]:
+    """Over which classes to take the mean IoU, the same for all versions; the last place is for retired classes."""
+    if not versions:
+        return np.zeros(len(class_uids) + 1, dtype=np.bool_)
+    counted = [_counted(_confusion(_even(judged, version), class_uids), len(class_uids)) for version in versions]
+    return estimates.common_classes(counted)
+
+
+def _mean_iou(confusion: Counts, common: NDArray[np.bool_], rng: np.random.Generator) -> Figure:
+    lacking = common & ~_counted(confusion, len(common) - 1)
+    if lacking.any() and not lacking.all():
+        missing = "There are too few random clicks for the same classes as the newest version has."
+        return Figure(value=None, low=None, high=None, clicks=int(confusion.sum()), missing=missing)
+    return estimates.mean_iou(confusion, common & ~lacking, rng)
+
+
+def _curve(versions: Sequence[VersionEvaluation]) -> list[advice.CurvePoint]:
+    """The last versions: by true masks where all have been scored by some, else by random clicks."""
+    last = versions[-advice.VERSIONS_TO_STOP :]
+    by_truth = [each.truth.mean_iou for each in last if each.truth is not None and each.truth.mean_iou.low is not None]
+    figures = by_truth if len(by_truth) == len(last) else [each.mean_iou for each in last]
+    return [
+        advice.CurvePoint(each.version, each.label_count, figure) for each, figure in zip(last, figures, strict=True)
     ]
 
 

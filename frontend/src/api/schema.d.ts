@@ -3005,7 +3005,7 @@ export interface components {
             mean_iou: components["schemas"]["Figure"];
             /**
              * Mean Over
-             * @description classes with enough clicks for a number
+             * @description classes with enough clicks for a number, the same for all versions that have a mean
              */
             mean_over: string[];
             /** Classes */

@@ -39,7 +39,7 @@ export function EvaluationPage({ projectId }: { projectId: Id }) {
             <div>
               <h1>How good is the model?</h1>
               <p class="hint">
-                Some questions are about pixels drawn at random from all images, and half of their answers are kept away
+                Some questions are about pixels drawn at random from all images, and a part of the answers is kept away
                 from every training. Only those measure the model fairly. In brackets stands where the true number lies,
                 95 times out of 100.
               </p>
@@ -134,7 +134,7 @@ function CurveCard({ found }: { found: Evaluation }) {
   return (
     <section class="card evaluation-card">
       <div class="row between">
-        <h2>{isShare ? 'Pixels that are right' : 'Overlap, over all classes'}</h2>
+        <h2>{isShare ? 'Pixels that are right' : 'Overlap, mean over classes'}</h2>
         <span class="row">
           <Choice
             name="What is measured"
@@ -173,7 +173,7 @@ function CurveCard({ found }: { found: Evaluation }) {
           There is no model version yet: the first point comes with the first training.
         </p>
       ) : (
-        <dl class="pairs">
+        <dl class="pairs wide">
           <div>
             <dt>version {newest.version}, from random clicks</dt>
             <dd>
@@ -230,8 +230,8 @@ function Choice<T extends string>({ name, value, options, choose }: ChoiceProps<
 
 function VersionChoice({ versions, shown }: { versions: readonly VersionEvaluation[]; shown: VersionEvaluation }) {
   return (
-    <label class="row">
-      <span>Below: version</span>
+    <label class="row evaluation-choice">
+      Below: version
       <select
         class="field small"
         data-testid="evaluated-version"
@@ -403,10 +403,10 @@ function Calibration({ shown }: { shown: VersionEvaluation }) {
             </tbody>
           </table>
           <p>
-            Too sure by <FigureText figure={overconfidence} isShare testId="overconfidence" />
+            How sure minus how often right: <FigureText figure={overconfidence} isShare testId="overconfidence" />
           </p>
           <p>
-            Mean distance (ECE) <FigureText figure={error} testId="calibration-error" />
+            Mean distance of the two (ECE): <FigureText figure={error} testId="calibration-error" />
             {byChance !== null && (
               <span class="hint small"> Chance alone gives up to {byChance.toFixed(2)} with so many clicks.</span>
             )}

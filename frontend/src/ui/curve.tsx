@@ -14,8 +14,8 @@ export interface CurveSeries {
   points: readonly CurvePoint[]
 }
 
-const WIDTH = 640
-const HEIGHT = 240
+const WIDTH = 1000
+const HEIGHT = 280
 const LEFT = 40
 const RIGHT = 12
 const TOP = 10
@@ -48,51 +48,63 @@ export function Curve({ series, isShare, along }: CurveProps) {
   const ticks = ticksUpTo(largest)
   const toX = (x: number) => LEFT + (largest > 0 ? x / largest : 0.5) * (WIDTH - LEFT - RIGHT)
   const toY = (value: number) => TOP + (1 - value) * (HEIGHT - TOP - BOTTOM)
+  const hasSeveral = drawn.filter(({ points }) => points.length > 0).length > 1
   return (
-    <svg class="curve" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={described(drawn, isShare, along)}>
-      {[0, 0.25, 0.5, 0.75, 1].map((value) => (
-        <g key={value}>
-          <line class="curve-grid" x1={LEFT} x2={WIDTH - RIGHT} y1={toY(value)} y2={toY(value)} />
-          <text class="curve-text" x={LEFT - 6} y={toY(value) + 4} text-anchor="end">
-            {inWords(value, isShare)}
-          </text>
-        </g>
-      ))}
-      {ticks.map((x) => (
-        <text key={x} class="curve-text" x={toX(x)} y={HEIGHT - 10} text-anchor="middle">
-          {Number(x.toPrecision(6)).toLocaleString('en')}
-        </text>
-      ))}
-      {drawn.map(({ kind, points }) => {
-        const sure = points.filter(({ figure }) => figure.low !== null && figure.high !== null)
-        const upper = sure.map(({ x, figure }) => `${toX(x)},${toY(figure.high ?? 0)}`)
-        const lower = sure.map(({ x, figure }) => `${toX(x)},${toY(figure.low ?? 0)}`).toReversed()
-        return (
-          <g key={kind} class={`curve-${kind}`}>
-            {sure.length > 1 && <polygon class="curve-band" points={[...upper, ...lower].join(' ')} />}
-            <polyline
-              class="curve-line"
-              points={points.map(({ x, figure }) => `${toX(x)},${toY(figure.value ?? 0)}`).join(' ')}
-            />
-            {sure.map(({ x, figure, name }) => (
-              <line
-                key={name}
-                class="curve-whisker"
-                x1={toX(x)}
-                x2={toX(x)}
-                y1={toY(figure.low ?? 0)}
-                y2={toY(figure.high ?? 0)}
-              />
-            ))}
-            {points.map(({ x, figure, name }) => (
-              <circle key={name} class="curve-dot" cx={toX(x)} cy={toY(figure.value ?? 0)} r="3.5">
-                <title>{told(name, figure, isShare)}</title>
-              </circle>
-            ))}
+    <>
+      <svg class="curve" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={described(drawn, isShare, along)}>
+        {[0, 0.25, 0.5, 0.75, 1].map((value) => (
+          <g key={value}>
+            <line class="curve-grid" x1={LEFT} x2={WIDTH - RIGHT} y1={toY(value)} y2={toY(value)} />
+            <text class="curve-text" x={LEFT - 6} y={toY(value) + 4} text-anchor="end">
+              {inWords(value, isShare)}
+            </text>
           </g>
-        )
-      })}
-    </svg>
+        ))}
+        {ticks.map((x) => (
+          <text key={x} class="curve-text" x={toX(x)} y={HEIGHT - 10} text-anchor="middle">
+            {Number(x.toPrecision(6)).toLocaleString('en')}
+          </text>
+        ))}
+        {drawn.map(({ kind, points }) => {
+          const sure = points.filter(({ figure }) => figure.low !== null && figure.high !== null)
+          const upper = sure.map(({ x, figure }) => `${toX(x)},${toY(figure.high ?? 0)}`)
+          const lower = sure.map(({ x, figure }) => `${toX(x)},${toY(figure.low ?? 0)}`).toReversed()
+          return (
+            <g key={kind} class={`curve-${kind}`}>
+              {sure.length > 1 && <polygon class="curve-band" points={[...upper, ...lower].join(' ')} />}
+              <polyline
+                class="curve-line"
+                points={points.map(({ x, figure }) => `${toX(x)},${toY(figure.value ?? 0)}`).join(' ')}
+              />
+              {sure.map(({ x, figure, name }) => (
+                <line
+                  key={name}
+                  class="curve-whisker"
+                  x1={toX(x)}
+                  x2={toX(x)}
+                  y1={toY(figure.low ?? 0)}
+                  y2={toY(figure.high ?? 0)}
+                />
+              ))}
+              {points.map(({ x, figure, name }) => (
+                <circle key={name} class="curve-dot" cx={toX(x)} cy={toY(figure.value ?? 0)} r="3.5">
+                  <title>{told(name, figure, isShare)}</title>
+                </circle>
+              ))}
+            </g>
+          )
+        })}
+      </svg>
+      {hasSeveral && (
+        <ul class="curve-names small">
+          {drawn.map(({ kind, name }) => (
+            <li key={kind} class={`curve-${kind}`}>
+              {name}
+            </li>
+          ))}
+        </ul>
+      )}
+    </>
   )
 }
 
