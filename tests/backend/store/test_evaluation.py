@@ -9,9 +9,10 @@ import pytest
 
 from recolabel.contract.evaluation import Evaluation
 from recolabel.contract.images import ImageInfo
-from recolabel.contract.jobs import Lease
+from recolabel.contract.jobs import Lease, NewTraining
 from recolabel.contract.labels import ClickEvent
 from recolabel.contract.projects import ClassPatch, ProjectPatch, SettingsPatch
+from recolabel.store import Store, held_out
 from tests.backend.store.conftest import Clock
 from tests.backend.store.street import HEIGHT, WIDTH, Street
 
@@ -198,3 +199,48 @@ def test_nothing_is_computed_anew_until_something_changes(street: Street, judged
 
     street.append(street.click(street.road, 30, 3))
     assert evaluation(street) is not first
+
+
+def test_from_click_to_number_the_intervals_hold_what_true_masks_say(store: Store, clock: Clock) -> None:
+    held = []
+    for number in range(20):
+        # Given a road and a car, a version that errs, and an annotator who answers 240 random and 60 guided questions
+        rng = np.random.default_rng(number)
+        street = Street(store, f"street {number}")
+        truth = np.zeros((HEIGHT, WIDTH), np.uint8)
+        truth[5:15, 5 : 5 + int(rng.integers(10, 30))] = 1
+        wrong = rng.random((HEIGHT, WIDTH)) < rng.uniform(0.05, 0.4)
+        predicted = np.where(wrong, 1 - truth, truth).astype(np.uint8)
+        clicks = []
+        for count, place in enumerate(rng.choice(HEIGHT * WIDTH, 300, replace=False)):
+            y, x = divmod(int(place), WIDTH)
+            class_uid = (street.road, street.car)[truth[y, x]]
+            asked = "guided" if count < 60 else "random"
+            clicks.append(street.click(class_uid, x, y).model_copy(update={"asked": asked}))
+        street.append(*clicks[:150])
+        street.append(*clicks[150:])
+        class_uids = [street.road, street.car]
+        store.ground_truth.put(street.first.image_id, street.first.sha256, truth, class_uids)
+
+        # When the version draws
+        store.jobs.start_training(street.project_id, NewTraining())
+        street.publish(street.claim(clock()))
+        lease = street.claim(clock())
+        upload = street.map_of(street.first).model_copy(
+            update={"prediction": store.blobs.put_bytes(predicted.tobytes())}
+        )
+        store.images.add_map(lease.job.job_id, lease.fence, upload)
+        store.jobs.finish(lease.job.job_id, lease.fence)
+
+        # Then the estimates from held-out clicks hold the truth that the mask tells
+        [version] = evaluation(street).versions
+        assert version.truth is not None
+        figures = [(version.accuracy, version.truth.accuracy), (version.mean_iou, version.truth.mean_iou.value)]
+        figures += [(each.iou, each.true_iou) for each in version.classes]
+        for figure, true in figures:
+            assert figure.low is not None
+            assert figure.high is not None
+            assert true is not None
+            held.append(figure.low <= true <= figure.high)
+
+    assert np.mean(held) >= 0.9
