@@ -15,8 +15,9 @@ from playwright.sync_api import Page, expect
 
 from recolabel.client import Client
 from recolabel.contract.jobs import FastMap, JobKind
-from recolabel.contract.labels import ClickEvent, UndoEvent
+from recolabel.contract.labels import ClickEvent, Pixel, UndoEvent
 from recolabel.contract.projects import NewLabelClass, NewProject, Project, ProjectPatch, SettingsPatch
+from recolabel.contract.questions import Candidate
 from recolabel.demo import make_demo
 from tests.browser.driver import Driver
 from tests.browser.screenshots import take
@@ -67,6 +68,11 @@ class FastHead:
                             class_uids=work.class_uids,
                             prediction=packed(plane),
                             confidence=packed(np.full_like(plane, 204)),
+                            candidates=[
+                                Candidate(pixel=Pixel(x=x, y=y), guess=int(plane[y, x]), confidence=0.8, margin=0.6)
+                                for y in range(20, image.height - 20, 40)
+                                for x in range(20, image.width - 20, 40)
+                            ],
                         ),
                     )
 
