@@ -103,6 +103,25 @@ def test_clicks_are_answered_while_a_model_is_trained(server: Server, tmp_path: 
     garden.client.cancel(job.job_id)
 
 
+def test_a_new_versions_features_carry_the_next_clicks(server: Server, tmp_path: Path) -> None:
+    # Given a picture with a map by the fast head
+    garden = Garden(server.client(), tmp_path, "grown")
+    garden.click(0, 5, 5)
+    garden.click(1, 40, 60)
+    assert garden.wait_for_map().model_version is None
+
+    # When a version is published, and clicks go on
+    job, _ = garden.client.start_training(garden.project_id, NewTraining(steps=2))
+    wait_for(lambda: garden.client.job(job.job_id).finished_at, seconds=90, what="the training")
+
+    def carries() -> bool:
+        garden.click(1, 30, 50)
+        return garden.wait_for_map().model_version == 1
+
+    # I expect that soon they are answered on its features
+    wait_for(carries, seconds=60, what="a map on the features of version 1")
+
+
 def test_the_training_makes_way_for_the_fast_head(server: Server) -> None:
     niceness = {lane: os.getpriority(os.PRIO_PROCESS, child_of(server, lane)) for lane in ("training", "refining")}
 
