@@ -48,10 +48,21 @@ def _tell(project: Project, found: Evaluation) -> None:
 
 def _version_rows(found: Evaluation) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = [
-        ("version", "labels", "minutes", "right pixels", "mean IoU", "classes", "random clicks", "true mean IoU")
+        (
+            "version",
+            "labels",
+            "minutes",
+            "right pixels",
+            "mean IoU",
+            "of classes",
+            "random clicks",
+            "true mean IoU",
+            "of those classes",
+        )
     ]
     for each in found.versions:
         truth = "-" if each.truth is None else in_short(each.truth.mean_iou)
+        same = None if each.truth is None else each.truth.same_classes
         rows.append(
             (
                 each.version,
@@ -62,6 +73,7 @@ def _version_rows(found: Evaluation) -> list[tuple[object, ...]]:
                 f"{len(each.mean_over)} of {len(each.classes)}",
                 each.accuracy.clicks,
                 truth,
+                "-" if same is None else f"{same:.2f}",
             )
         )
     return rows

@@ -67,6 +67,10 @@ class TruthFigures(Contract):
 
     images: int
     mean_iou: Figure = Field(description="over the classes that occur in the masks; interval over images")
+    same_classes: float | None = Field(
+        description="over the classes of the version's `mean_over`, to hold against its `mean_iou`; null: none of them "
+        "occurs in the masks"
+    )
     accuracy: float
 
 

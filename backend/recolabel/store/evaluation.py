@@ -295,8 +295,9 @@ def _evaluate_version(
     even = _even(judged, row.version)
     confusion = _confusion(even, class_uids)
     mean_iou = _mean_iou(confusion, common, rng)
-    truth = _truth_figures(truths, rng)
     true_ious = _true_ious(truths, len(class_uids))
+    counted = common[:-1] & (mean_iou.missing is None)
+    truth = _truth_figures(truths, [iou for iou, is_counted in zip(true_ious, counted, strict=True) if is_counted], rng)
     ious = estimates.class_ious(confusion)[: len(class_uids)]
     return VersionEvaluation(
         version=row.version,
@@ -306,9 +307,7 @@ def _evaluate_version(
         created_at=row.created_at,
         accuracy=_agreement(even, of_what="random clicks"),
         mean_iou=mean_iou,
-        mean_over=[
-            uid for uid, is_counted in zip(class_uids, common, strict=False) if is_counted and mean_iou.missing is None
-        ],
+        mean_over=[uid for uid, is_counted in zip(class_uids, counted, strict=True) if is_counted],
         classes=[
             ClassFigures(class_uid=uid, iou=iou, true_iou=true)
             for uid, iou, true in zip(class_uids, ious, true_ious, strict=True)
@@ -424,13 +423,17 @@ def _truth_counts(connection: Connection, project_id: str, class_uids: Sequence[
     return found
 
 
-def _truth_figures(truths: Sequence[Counts], rng: np.random.Generator) -> TruthFigures | None:
+def _truth_figures(
+    truths: Sequence[Counts], ious_of_counted: Sequence[float | None], rng: np.random.Generator
+) -> TruthFigures | None:
     total = sum(truths, np.int64(0))
     if not truths or not total.sum():
         return None
+    known = [iou for iou in ious_of_counted if iou is not None]
     return TruthFigures(
         images=len(truths),
         mean_iou=estimates.mean_iou_of_images(np.stack(truths), rng),
+        same_classes=float(np.mean(known)) if known else None,
         accuracy=float(np.trace(total) / total.sum()),
     )
 

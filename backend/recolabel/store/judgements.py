@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, Select, bindparam, select
 from sqlalchemy.dialects.sqlite import insert
 
 from recolabel.blobs import Blobs
@@ -33,7 +33,16 @@ NO_VERSION = 0
 """In `model_version`: a fast head on the pretrained features, or an early look at a training."""
 
 ADD = insert(schema.judgement).on_conflict_do_nothing()
-MAP_OF_IMAGE = select(schema.image_map).where(schema.image_map.c.image_id == bindparam("of_image"))
+MAP_OF_IMAGE: Select[Any] = select(
+    schema.image_map.c.prediction_sha256,
+    schema.image_map.c.confidence_sha256,
+    schema.image_map.c.width,
+    schema.image_map.c.class_uids,
+    schema.image_map.c.drawn_by,
+    schema.image_map.c.model_version,
+    schema.image_map.c.label_seq,
+).where(schema.image_map.c.image_id == bindparam("of_image"))
+"""Without the candidates, which are a hundred kilobytes on every click's way."""
 CLICKS_AFTER = (
     select(schema.label_event.c.seq, schema.label_event.c.payload)
     .where(

@@ -2896,6 +2896,11 @@ export interface components {
             images: number;
             /** @description over the classes that occur in the masks; interval over images */
             mean_iou: components["schemas"]["Figure"];
+            /**
+             * Same Classes
+             * @description over the classes of the version's `mean_over`, to hold against its `mean_iou`; null: none of them occurs in the masks
+             */
+            same_classes: number | null;
             /** Accuracy */
             accuracy: number;
         };

@@ -154,7 +154,7 @@ test('a class with too few clicks has a sentence where its number would be', asy
 
 test('true masks stand beside the estimate where the project has them', async () => {
   const classes = [{ class_uid: 'road', iou: figure(0.8), true_iou: 0.77 }]
-  await open(version(1, { classes, truth: { images: 20, mean_iou: figure(0.44), accuracy: 0.8 } }))
+  await open(version(1, { classes, truth: { images: 20, mean_iou: figure(0.44), accuracy: 0.8, same_classes: 0.77 } }))
 
   expect(words('curve-true-value')).toBe('0.44')
   expect(words('curve-true-interval')).toBe('(0.39 to 0.49)')

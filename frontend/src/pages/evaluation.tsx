@@ -194,6 +194,13 @@ function CurveCard({ found }: { found: Evaluation }) {
               </dt>
               <dd>
                 <FigureText figure={newest.truth.mean_iou} testId="curve-true" />
+                {newest.truth.same_classes !== null && newest.mean_over.length < newest.classes.length && (
+                  <span class="hint small">
+                    {' '}
+                    over all classes in the masks; {newest.truth.same_classes.toFixed(2)} over the{' '}
+                    {plural(newest.mean_over.length, 'class', 'classes')} beside
+                  </span>
+                )}
               </dd>
             </div>
           )}

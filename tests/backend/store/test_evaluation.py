@@ -238,6 +238,7 @@ def test_from_click_to_number_the_intervals_hold_what_true_masks_say(
         # Then the estimates from held-out clicks hold the truth that the mask tells
         [version] = evaluation(street).versions
         assert version.truth is not None
+        assert version.truth.same_classes == pytest.approx(version.truth.mean_iou.value)  # both classes are counted
         figures = [(version.accuracy, version.truth.accuracy), (version.mean_iou, version.truth.mean_iou.value)]
         figures += [(each.iou, each.true_iou) for each in version.classes]
         for figure, true in figures:
