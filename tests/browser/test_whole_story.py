@@ -141,7 +141,7 @@ def test_the_whole_story_on_the_demo_pictures(start_server: StartServer, page: P
     driver.wait_until_saved()
     wait_for(lambda: client.image(image_id).label_count == held, seconds=10, what="the redo to be stored")
 
-    # Export; the checkpoint, loaded without ReCoLabel, gives the label map that the app showed
+    # Export what is shown; the checkpoint, loaded without ReCoLabel, gives the label map of its version in the app
     finish_predictions(client, project.project_id)
     page.goto(f"{server.url}/projects/{project.project_id}/models")
     driver.see("version-row")
@@ -156,9 +156,17 @@ def test_the_whole_story_on_the_demo_pictures(start_server: StartServer, page: P
     picture.write_bytes(client.image_file(image_id))
     alone = tmp_path / "alone.png"
     subprocess.run([sys.executable, ROOT / "docs" / "load_model.py", model, picture, alone], check=True, timeout=120)
-    loaded = read_mask(alone)
-    assert np.array_equal(loaded, shown_plane.reshape(image.height, image.width))
-    assert np.array_equal(loaded, exported[Path(image.name).with_suffix(".png").name])
+    [version, *_] = client.model_versions(project.project_id)
+    wait_for(
+        lambda: client.ask_for_version_map(image_id, version.version).map,
+        seconds=60,
+        what="the image as the version sees it",
+        pause=0.5,
+    )
+    of_version = np.frombuffer(client.version_map_prediction(image_id, version.version), np.uint8)
+    size = (image.height, image.width)
+    assert np.array_equal(read_mask(alone), of_version.reshape(size))
+    assert np.array_equal(exported[Path(image.name).with_suffix(".png").name], shown_plane.reshape(size))
     page.goto(server.url)
     driver.see("project-card")
     take(page, "projects")
