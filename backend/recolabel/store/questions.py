@@ -18,7 +18,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, literal_column, select
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from recolabel.acquisition import (
@@ -66,7 +78,12 @@ WHY_RANDOM = "Drawn evenly from all pixels of all images: such answers tell how 
 
 # Statements stand here, made once: making them costs more than SQLite takes to run them.
 _IMAGE, _MAP, _EVENT, _SKIPPED = schema.image.c, schema.image_map.c, schema.label_event.c, schema.skipped_question.c
-_OF_PROJECT = (_IMAGE.project_id == bindparam("of_project")) & _IMAGE.removed_at.is_(None)
+_HAS_TRUTH = exists().where(schema.ground_truth.c.image_id == _IMAGE.image_id)
+_OF_PROJECT = (
+    (_IMAGE.project_id == bindparam("of_project"))
+    & _IMAGE.removed_at.is_(None)
+    & (bindparam("asks_about_truth", type_=Boolean) | ~_HAS_TRUTH)
+)
 _NEED: ColumnElement[float] = literal_column("uncertainty / (1 + label_count)")  # spelt as in the index
 _AREA: ColumnElement[int] = literal_column("width * height")
 
@@ -91,6 +108,7 @@ _SIZES = select(_IMAGE.position, _IMAGE.height, _IMAGE.width, _IMAGE.image_id).w
 _SIZE_AT = _SIZES.where(_IMAGE.position == bindparam("place"))
 _ALL_SIZES = _SIZES.order_by(_IMAGE.position)
 _IMAGE_BY_ID = select(schema.image).where(_IMAGE.image_id == bindparam("of_image"))
+_TRUTH_OF = select(schema.ground_truth.c.image_id).where(schema.ground_truth.c.image_id == bindparam("of_image"))
 _MAP_OF = select(
     _MAP.class_uids, _MAP.model_version, _MAP.candidates, _MAP.prediction_sha256, _MAP.confidence_sha256
 ).where(_MAP.image_id == bindparam("of_image"))
@@ -277,6 +295,9 @@ class _Asking:
         self._names = {
             each.class_uid: each.name for each in classes_of(connection, project.project_id) if not each.retired
         }
+        # What a model is judged by stays unseen, unless there is nothing else.
+        self._asks_about_truth = False
+        self._asks_about_truth = not self._rows(_LARGEST)
         self._known: dict[str, _Known] = {}
         self._under_way: dict[int, list[tuple[int, int]]] = {}
         held = set(under_way)
@@ -305,7 +326,7 @@ class _Asking:
     def _guided(self, first: Row[Any] | None) -> Iterator[Question]:
         is_start = self._is_start
         on_screen, stay = None, 0
-        if first is not None:
+        if first is not None and (self._asks_about_truth or not self._rows(_TRUTH_OF, of_image=first.image_id)):
             uncertainty = 1.0 if is_start or first.uncertainty is None else first.uncertainty
             on_screen = self._need_of(first, uncertainty)
             stay = max(0, BATCH - self._run_length(first))
@@ -410,7 +431,11 @@ class _Asking:
     # --- what is known --------------------------------------------------------------------------------------
 
     def _rows(self, statement: Select[Any], **values: object) -> Sequence[Row[Any]]:
-        return self._connection.execute(statement, {"of_project": self._project.project_id, **values}).all()
+        project: dict[str, object] = {
+            "of_project": self._project.project_id,
+            "asks_about_truth": self._asks_about_truth,
+        }
+        return self._connection.execute(statement, {**project, **values}).all()
 
     @cached_property
     def _place_count(self) -> int:

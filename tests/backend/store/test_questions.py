@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from recolabel.contract.images import ImageInfo
@@ -51,6 +52,11 @@ def ask(street: Street, image_id: str | None = None, limit: int = 10, under_way:
 
 def asked(street: Street, image_id: str | None) -> list[tuple[str, int, int]]:
     return [(each.image_name, each.pixel.x, each.pixel.y) for each in ask(street, image_id).questions]
+
+
+def keep_truth(street: Street, image: ImageInfo) -> None:
+    mask = np.zeros((image.height, image.width), np.uint8)
+    street.store.ground_truth.put(image.image_id, image.sha256, mask, [street.road, street.car])
 
 
 def answer(street: Street, question: Question, class_uid: str | None = None) -> ClickEvent:
@@ -372,6 +378,21 @@ def test_a_removed_image_is_not_asked_about(street: Street, clock: Clock) -> Non
         ask(street, street.first.image_id)
     questions = ask(street, limit=30, under_way=tuple(each.question_id for each in held)).questions
     assert street.first.image_id not in {each.image_id for each in questions}
+
+
+def test_an_image_kept_to_judge_by_is_not_asked_about_while_there_are_others(street: Street, clock: Clock) -> None:
+    draw(street, clock, random_share=0.5)
+    others = [each for each in street.store.images.page(street.project_id, None, 10).images if each != street.first]
+
+    keep_truth(street, street.first)
+    questions = ask(street, street.first.image_id, limit=30).questions
+
+    assert questions
+    assert street.first.image_id not in {each.image_id for each in questions}
+
+    for image in others:
+        keep_truth(street, image)
+    assert street.first.image_id in {each.image_id for each in ask(street, street.first.image_id, limit=30).questions}
 
 
 def test_a_guess_of_a_retired_class_is_no_guess(street: Street, clock: Clock) -> None:
