@@ -47,9 +47,9 @@ MAPS = (
     .join(schema.project, schema.project.c.project_id == schema.image.c.project_id)
     .where(schema.image_map.c.image_id == bindparam("of_image"))
 )
-PLANES = select(schema.image_map.c.prediction_sha256, schema.image_map.c.confidence_sha256).where(
-    schema.image_map.c.image_id == bindparam("of_image")
-)
+PLANES = select(
+    schema.image_map.c.prediction_sha256, schema.image_map.c.confidence_sha256, schema.image_map.c.created_at
+).where(schema.image_map.c.image_id == bindparam("of_image"))
 DELETE_MAP = delete(schema.image_map).where(schema.image_map.c.image_id == bindparam("of_image"))
 FORGET_MAP = (
     update(schema.image)
@@ -382,8 +382,14 @@ def has_newer_fast_map(label_seq: int, version: int | None, in_view: str | None)
 def put_map(
     connection: Connection, row: Row[Any], planes: PlaneFacts, now: datetime, *, drawn_by: DrawnBy, **columns: Any
 ) -> ImageMap:
-    """Make this the map of an image, tell the browsers; an older one goes."""
-    drop_map(connection, row.image_id, now, kept=(columns["prediction_sha256"], columns["confidence_sha256"]))
+    """Make this the map of an image, tell the browsers; an older one goes.
+
+    Of an image's maps the one that replaces another is never dated before it, whatever the clock did: browsers tell by
+    the date which of two they are to show.
+    """
+    replaced = drop_map(
+        connection, row.image_id, now, kept=(columns["prediction_sha256"], columns["confidence_sha256"])
+    )
     connection.execute(
         insert(schema.image_map).values(
             map_id=new_id(now),
@@ -391,7 +397,7 @@ def put_map(
             drawn_by=drawn_by,
             width=row.width,
             height=row.height,
-            created_at=now,
+            created_at=now if replaced is None else max(now, replaced),
             **columns,
         )
     )
@@ -454,15 +460,21 @@ def maps_of(connection: Connection, image_id: str) -> list[ImageMap]:
     ]
 
 
-def drop_map(connection: Connection, image_id: str, now: datetime, kept: Sequence[str] = ()) -> None:
-    """Forget the image's map; its planes become orphans, but for blobs that are `kept`."""
+def drop_map(connection: Connection, image_id: str, now: datetime, kept: Sequence[str] = ()) -> datetime | None:
+    """Forget the image's map; its planes become orphans, but for blobs that are `kept`.
+
+    Returns:
+        When that map was made; None where there was none.
+    """
     of_image = {"of_image": image_id}
     row = connection.execute(PLANES, of_image).one_or_none()
     if row is None:
-        return
+        return None
     connection.execute(DELETE_MAP, of_image)
     connection.execute(FORGET_MAP, of_image)
     leave_behind(connection, {row.prediction_sha256, row.confidence_sha256} - set(kept), now)
+    made_at: datetime = row.created_at
+    return made_at
 
 
 def queue_drawing(connection: Connection, project_id: str, now: datetime, *, training_will_draw: bool = True) -> None:

@@ -16,7 +16,7 @@ from recolabel.blobs import Blobs
 from recolabel.contract.images import ImageMap
 from recolabel.contract.jobs import ACTIVE_STATES, FastMap, JobKind, RefineSpec, RefineWork
 from recolabel.contract.labels import SnapshotImage
-from recolabel.errors import BadArgument, BlobDamaged, BlobNotFound, ClassNotFound
+from recolabel.errors import BadArgument, BlobDamaged, BlobNotFound, ClassNotFound, ImageReplaced
 from recolabel.labels.fold import UNLABELLED_INDEX, LabelMap
 from recolabel.store import schema
 from recolabel.store.clock import Clock
@@ -222,6 +222,8 @@ class Refining:
             job = _refine_job(connection, job_id, fence)
             image = image_row(connection, fast_map.image_id)
             known = {label_class.class_uid for label_class in classes_of(connection, job.project_id)}
+        if image.sha256 != fast_map.image_sha256:
+            raise ImageReplaced  # before its planes are held against a size that is not theirs
         if not known.issuperset(fast_map.class_uids):
             raise ClassNotFound
         prediction, confidence = (

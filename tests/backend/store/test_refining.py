@@ -559,8 +559,24 @@ def test_a_map_on_its_way_while_its_image_is_replaced_or_removed_is_refused(stre
 
     with pytest.raises(ImageReplaced):
         refiner.draw(street.first, work)
+    with pytest.raises(ImageReplaced):  # also where the planes would have the new size only
+        refiner.draw(street.first, work, prediction=packed(PLANE[1:]), confidence=packed(PLANE[1:]))
     with pytest.raises(ImageNotFound):
         refiner.draw(street.second, work)
+
+
+def test_a_map_is_never_dated_before_the_one_that_it_replaces(street: Street, refiner: Refiner, clock: Clock) -> None:
+    label_both(street)
+    refiner.draw(street.first, refiner.ask())
+    [first] = street.store.images.maps(street.first.image_id)
+
+    clock.move(-30)
+    street.append(street.click(street.car, 5, 5))
+    refiner.draw(street.first, refiner.ask())
+
+    [second] = street.store.images.maps(street.first.image_id)
+    assert second.map_id != first.map_id
+    assert second.created_at >= first.created_at
 
 
 def test_a_map_of_a_class_that_was_retired_on_its_way_is_kept_and_drawn_anew(street: Street, refiner: Refiner) -> None:
