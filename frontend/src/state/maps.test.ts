@@ -44,12 +44,11 @@ test.each([
 })
 
 test.each<[string, ImageMap, ImageMap, boolean]>([
-  ['fewer labels', drawn('a', 4), drawn('b', 5), true],
-  ['more labels', drawn('a', 6), drawn('b', 5), false],
-  ['drawn before', drawn('a', 5, { created_at: '2026-01-01T00:00:01Z' }), drawn('b', 5), true],
-  ['drawn after', drawn('a', 5, { created_at: '2026-01-01T00:00:09Z' }), drawn('b', 5), false],
-  ['fewer labels, drawn after', drawn('a', 4, { created_at: '2026-01-01T00:00:09Z' }), drawn('b', 5), true],
-])('a map with %s is older: %s', (_, map, known, isIt) => {
+  ['made before', drawn('a', 5, { created_at: '2026-01-01T00:00:01Z' }), drawn('b', 5), true],
+  ['made after', drawn('a', 5, { created_at: '2026-01-01T00:00:09Z' }), drawn('b', 5), false],
+  ['made in the same moment', drawn('a', 5), drawn('b', 5), false],
+  ['of a roll back, of fewer labels', drawn('a', 4, { created_at: '2026-01-01T00:00:09Z' }), drawn('b', 5), false],
+])('a map %s is older: %s', (_, map, known, isIt) => {
   expect(isOlder(map, known)).toBe(isIt)
 })
 
@@ -118,10 +117,19 @@ describe('the overlay of the image on the stage', () => {
   test('never gives way to an older map that arrives late', async () => {
     hint(drawn('m6', 6))
     await arrive()
-    hint(drawn('m5', 5, { created_at: '2026-01-01T00:00:59Z' }))
+    hint(drawn('m5', 5))
     await arrive()
 
     expect(overlay.value?.map.map_id).toBe('m6')
+  })
+
+  test('gives way to what an earlier version draws after a roll back, though that knows fewer labels', async () => {
+    hint(drawn('m7', 7))
+    await arrive()
+    hint(drawn('v1', 2, { drawn_by: 'version', model_version: 1, created_at: '2026-01-01T00:00:59Z' }))
+    await arrive()
+
+    expect(overlaySource.value).toBe('version 1, 3 clicks')
   })
 
   test('goes with the pixels that it was drawn for, even when it was on its way', async () => {

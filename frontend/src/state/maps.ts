@@ -42,11 +42,12 @@ function forgetOverlay(imageId: Id): void {
   overlays.value = overlays.value.filter((one) => one.map.image_id !== imageId)
 }
 
-/** Whether `map` tells less than `known`: it knows fewer labels, or as many and was drawn before. */
-export function isOlder(map: ImageMap, known: ImageMap): boolean {
-  if (map.label_seq !== known.label_seq) return map.label_seq < known.label_seq
-  return Date.parse(map.created_at) < Date.parse(known.created_at)
-}
+/**
+ * Whether the server had `map` before `known`. It keeps one map an image and decides which may replace it: after a roll
+ * back that is one that knows fewer labels.
+ */
+export const isOlder = (map: ImageMap, known: ImageMap): boolean =>
+  Date.parse(map.created_at) < Date.parse(known.created_at)
 
 /** What the model thinks of the image on the stage. */
 export const overlay = computed(() => overlayOf(image.value?.image_id))
