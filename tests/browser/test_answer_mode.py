@@ -19,7 +19,7 @@ from recolabel.contract.labels import ClickEvent, Pixel, UndoEvent
 from recolabel.contract.projects import NewLabelClass, NewProject, Project, ProjectPatch, SettingsPatch
 from recolabel.contract.questions import Candidate
 from recolabel.demo import make_demo
-from tests.browser.driver import Driver
+from tests.browser.answer_mode import AnswerMode
 from tests.browser.screenshots import take
 from tests.servers import Server, StartServer, wait_for
 
@@ -99,48 +99,6 @@ def fast_head(server: Server) -> Iterator[FastHead]:
     head = FastHead(server.client())
     yield head
     head.stop()
-
-
-class AnswerMode:
-    """Hands and eyes in Answer mode."""
-
-    def __init__(self, page: Page, server: Server) -> None:
-        self.page, self.driver = page, Driver(page)
-        page.goto(server.address)
-        page.get_by_test_id("project-card").get_by_role("link").click()
-        self.driver.open_picture(0)
-
-    def enter(self) -> None:
-        self.page.keyboard.press("a")
-        self.wait()
-
-    def wait(self) -> None:
-        """Until the asked pixel is marked on the stage."""
-        self.page.wait_for_function(
-            "() => { const q = document.querySelector('[data-testid=answer-prompt]')?.dataset.questionId;"
-            " const s = document.querySelector('[data-testid=stage]');"
-            " return q && s.dataset.questionId === q && s.dataset.imageId; }"
-        )
-
-    @property
-    def question_id(self) -> str:
-        return self.page.get_by_test_id("answer-prompt").get_attribute("data-question-id") or ""
-
-    @property
-    def place(self) -> str:
-        return self.page.get_by_test_id("answer-progress").get_attribute("data-place") or ""
-
-    @property
-    def guess(self) -> str:
-        return self.page.get_by_test_id("guess").inner_text()
-
-    def press(self, key: str) -> str:
-        """Answer with a key and wait for the next question; the id of the one that was answered."""
-        before = self.question_id
-        self.page.keyboard.press(key)
-        expect(self.page.get_by_test_id("answer-prompt")).not_to_have_attribute("data-question-id", before)
-        self.wait()
-        return before
 
 
 def give_two_clicks(mode: AnswerMode) -> None:

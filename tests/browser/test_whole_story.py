@@ -10,19 +10,17 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
 from recolabel.client import Client
-from recolabel.contract.jobs import JobState
 from recolabel.contract.labels import ClickEvent
 from recolabel.contract.projects import ProjectPatch, SettingsPatch
 from recolabel.demo import make_demo
 from tests.browser.driver import Driver
 from tests.browser.screenshots import take
-from tests.hands import class_balanced_clicks, mean_iou, read_mask
-from tests.servers import CAMVID, ROOT, StartServer, wait_for
+from tests.hands import class_balanced_clicks, read_mask
+from tests.servers import ROOT, StartServer, wait_for
 
 
 def mask_of(folder: Path, name: str) -> np.ndarray:
@@ -170,50 +168,3 @@ def test_the_whole_story_on_the_demo_pictures(start_server: StartServer, page: P
     page.goto(server.url)
     driver.see("project-card")
     take(page, "projects")
-
-
-@pytest.mark.skipif(not CAMVID.is_dir(), reason="the CamVid photographs are not beside the repository")
-@pytest.mark.timeout(600)
-def test_ten_clicks_on_twelve_photographs_reach_a_mean_iou_of_a_quarter(
-    start_server: StartServer, page: Page, tmp_path: Path
-) -> None:
-    # Given a project with 12 photographs to click on and 20 others
-    names = [name for name in (CAMVID / "classes.txt").read_text().split() if name != "void"]
-    clicked = sorted((CAMVID / "train" / "images").iterdir())[::31][:12]
-    others = sorted((CAMVID / "val" / "images").iterdir())[::5][:20]
-    server = start_server("up")
-    client, driver, rng = server.client(), Driver(page), random.Random(0)
-    page.goto(server.address)
-    driver.create_project("Photographs", names)
-    [project] = client.projects()
-    client.patch_project(project.project_id, ProjectPatch(settings=SettingsPatch(auto_train=False)))
-    driver.drop_pictures([*clicked, *others])
-
-    # When I click about ten pixels on each of the 12, and train once
-    driver.open_picture(0)
-    for position in range(len(clicked)):
-        truth = mask_of(CAMVID / "train", client.image(driver.image_id).name)
-        for index, y, x in class_balanced_clicks(truth, range(len(names)), 10, rng):
-            driver.click_pixel(index, y, x)
-        if position < len(clicked) - 1:
-            driver.next_picture()
-    driver.wait_until_saved()
-    page.keyboard.press("t")
-    wait_for(lambda: client.model_versions(project.project_id), seconds=240, what="the version", pause=0.5)
-    finish_predictions(client, project.project_id)
-
-    # I expect a training of at most three minutes, and a mean IoU of at least 0.25 on the other 20
-    [version] = client.model_versions(project.project_id)
-    training = next(job for job in client.jobs(project.project_id) if job.kind == "train")
-    assert training.state is JobState.SUCCEEDED
-    assert version.metrics.seconds <= 180
-    pairs = []
-    for image in client.all_images(project.project_id):
-        if image.name in {path.name for path in others}:
-            [newest] = client.maps(image.image_id)
-            plane = np.frombuffer(client.map_prediction(image.image_id, newest.map_id), np.uint8)
-            pairs.append((plane.reshape(image.height, image.width), mask_of(CAMVID / "val", image.name)))
-    assert len(pairs) == 20
-    reached = mean_iou(pairs, len(names))
-    print(f"mIoU on 20 other photographs: {reached:.3f}, training {version.metrics.seconds:.0f} s")
-    assert reached >= 0.25
