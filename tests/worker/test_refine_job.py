@@ -7,12 +7,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from recolabel.contract.jobs import FastMap
+from recolabel.contract.labels import SnapshotImage
 from recolabel.errors import ServerRefused
 from recolabel_worker import refine_job
 from recolabel_worker.encoders import Encoder
@@ -108,6 +110,53 @@ def test_a_refit_that_fails_costs_itself_only_and_says_so(
     board.wait_for(lambda: len(board.drawn_at(seq)) == 3)
     assert board.drawn_at(lost) == []
     board.wait_for(lambda: board.stages[-1] == refine_job.WATCHING)
+
+
+def test_labels_that_could_not_be_learnt_once_are_learnt_with_the_next_click(
+    start: Start, board: FakeBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given maps, and an image whose labels fail once on their way into the head
+    start(board)
+    first = click_both(board)
+    board.wait_for(lambda: len(board.drawn_at(first)) == 3)
+    learn, fails, learnt = Refiner.learn, [MemoryError()], []
+
+    def failing(self: Refiner, image: SnapshotImage, *rest: Any) -> None:
+        if fails:
+            raise fails.pop()
+        learn(self, image, *rest)
+        learnt.append(image.image_id)
+
+    monkeypatch.setattr(Refiner, "learn", failing)
+
+    # When it is clicked, and then another one
+    board.click(board.ids[1], WATER, 40, 60)
+    board.wait_for(lambda: any("too little memory" in stage for stage in board.stages))
+    seq = board.click(board.ids[2], GRASS, 40, 5)
+
+    # I expect that both are learnt before the next map
+    board.wait_for(lambda: board.drawn_at(seq))
+    assert set(learnt) == {board.ids[1], board.ids[2]}
+
+
+def test_an_image_that_can_never_be_learnt_holds_up_one_refit_only(
+    start: Start, board: FakeBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(board)
+    first = click_both(board)
+    board.wait_for(lambda: len(board.drawn_at(first)) == 3)
+    learn, bad = Refiner.learn, board.ids[1]
+    monkeypatch.setattr(
+        Refiner,
+        "learn",
+        lambda self, image, *rest: _raise(ValueError("no")) if image.image_id == bad else learn(self, image, *rest),
+    )
+
+    board.click(bad, WATER, 40, 60)
+    board.wait_for(lambda: any("did not reach the picture" in stage for stage in board.stages))
+    for x in (5, 6):
+        seq = board.click(board.in_view, GRASS, 40, x)
+        board.wait_for(lambda seq=seq: len(board.drawn_at(seq)) == 3)
 
 
 def test_the_old_head_answers_until_the_new_versions_features_are_there(

@@ -333,6 +333,7 @@ class _Refining:
         self._work: RefineWork | None = None
         self._heard_at = 0.0
         self._unlearnt: dict[str, SnapshotImage] = {}
+        self._failed: dict[str, SnapshotImage] = {}  # could not be learnt; tried again with the next news
         self._to_draw: list[SnapshotImage] = []
         self._unseen: list[SnapshotImage] = []
         self._drawn: dict[tuple[str, str], float] = {}
@@ -400,9 +401,10 @@ class _Refining:
         changed = {image.image_id: image for image in work.changed}
         for image_id in work.gone:
             self._unlearnt.pop(image_id, None)
+            self._failed.pop(image_id, None)
             if self._refiner is not None:
                 self._refiner.forget(image_id)
-        self._unlearnt |= changed
+        self._unlearnt = (self._failed if is_new else {}) | self._unlearnt | changed
         if self._preparation is not None:
             self._preparation.later |= changed
             self._preparation.gone_later |= set(work.gone)
@@ -438,6 +440,7 @@ class _Refining:
         self._refiner = prepared.refiner
         self._background.use(prepared.refiner.encoder)
         self._unlearnt = dict(preparation.later)
+        self._failed.clear()
         for image_id in preparation.gone_later:
             self._refiner.forget(image_id)
         self._drawn.clear()
@@ -473,12 +476,15 @@ class _Refining:
             self._heard_at = 0.0
         failure: Exception | None = None
         for image_id, image in list(self._unlearnt.items()):
-            # Tried once: what goes wrong with these labels goes wrong again.
             del self._unlearnt[image_id]
             try:
                 _learn(self._job, self._sources, refiner, image, work.label_seq, self._legs)
+                self._failed.pop(image_id, None)
             except Exception as error:
-                failure = _passing(error)
+                passing = _passing(error)
+                # One image that cannot be learnt at all must not keep the others from being answered.
+                failure = failure if image_id in self._failed else passing
+                self._failed[image_id] = image
         if refiner.is_behind:
             try:
                 with self._legs.measure("fit"):
