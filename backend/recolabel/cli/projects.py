@@ -137,7 +137,7 @@ def pin(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Work with this model version instead of the newest, e.g. to roll back; `newest` ends that."""
+    """Roll back to a model version, or stay with it; `newest` ends that."""
     wanted = version.casefold()
     if wanted != "newest" and not (wanted.isascii() and wanted.isdigit() and 0 < int(wanted) < _NUMBERS):
         raise BadArgument(f"A version is a number from 1, or the word newest, not {version!r}.")

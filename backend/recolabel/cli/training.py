@@ -34,7 +34,7 @@ def train(
     no_reco: Annotated[bool, typer.Option("--no-reco", help="Without the regional contrast.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of everything random.")] = 0,
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Do not start from the project's newest version.")
+        bool, typer.Option("--from-scratch", help="Do not start from the version that the project works with.")
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until the training has ended.")] = False,
     reproduce: Annotated[
