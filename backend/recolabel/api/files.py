@@ -13,6 +13,14 @@ from recolabel.blobs import Blobs
 FOREVER = "private, max-age=31536000, immutable"
 ASK_AGAIN = "private, no-cache"
 
+PLANE_ANSWER: dict[int | str, dict[str, object]] = {
+    200: {
+        "description": "height * width bytes, row by row.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+"""How the API's description words what `plane_answer` sends."""
+
 # What a user uploaded is never a page, whatever its bytes look like.
 _INERT = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 

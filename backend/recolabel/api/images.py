@@ -20,7 +20,7 @@ from recolabel.api.deps import (
     ReceivedFile,
     StoreDep,
 )
-from recolabel.api.files import blob_answer, plane_answer
+from recolabel.api.files import PLANE_ANSWER, blob_answer, plane_answer
 from recolabel.contract.images import ImageInfo, ImageMap, ImagePage, UploadResult, Verdict
 from recolabel.contract.projects import Contract, Id
 from recolabel.imaging import check_name
@@ -37,12 +37,6 @@ _FILE = {
 }
 _IMAGE_ANSWER: dict[int | str, dict[str, object]] = {
     200: {"description": "The file.", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
-}
-_PLANE_ANSWER: dict[int | str, dict[str, object]] = {
-    200: {
-        "description": "height * width bytes, row by row.",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
 }
 
 
@@ -148,13 +142,13 @@ def list_maps(image_id: ImageId, store: StoreDep) -> list[ImageMap]:
     return list(store.images.maps(image_id))
 
 
-@router.get("/images/{image_id}/maps/{map_id}/prediction", response_class=Response, responses=_PLANE_ANSWER)
+@router.get("/images/{image_id}/maps/{map_id}/prediction", response_class=Response, responses=PLANE_ANSWER)
 def get_prediction(image_id: ImageId, map_id: MapId, request: Request, store: StoreDep, blobs: BlobsDep) -> Response:
     """Class indices into the map's `class_uids`."""
     return plane_answer(request, blobs, store.images.map_planes(image_id, map_id)[0])
 
 
-@router.get("/images/{image_id}/maps/{map_id}/confidence", response_class=Response, responses=_PLANE_ANSWER)
+@router.get("/images/{image_id}/maps/{map_id}/confidence", response_class=Response, responses=PLANE_ANSWER)
 def get_confidence(image_id: ImageId, map_id: MapId, request: Request, store: StoreDep, blobs: BlobsDep) -> Response:
     """round(255 * probability of the predicted class)."""
     return plane_answer(request, blobs, store.images.map_planes(image_id, map_id)[1])

@@ -5,18 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from recolabel.api.deps import BlobsDep, ImageId, PartsDep, StoreDep, Version
-from recolabel.api.files import plane_answer
+from recolabel.api.files import PLANE_ANSWER, plane_answer
 from recolabel.contract.images import ImageMap
 from recolabel.contract.model_versions import VersionMapReply
 
 router = APIRouter(tags=["model versions"])
-
-_PLANE_ANSWER: dict[int | str, dict[str, object]] = {
-    200: {
-        "description": "height * width bytes, row by row.",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
 
 
 @router.get("/images/{image_id}/version-maps")
@@ -38,7 +31,7 @@ def ask_for_version_map(image_id: ImageId, version: Version, parts: PartsDep, re
     return reply
 
 
-@router.get("/images/{image_id}/version-maps/{version}/prediction", response_class=Response, responses=_PLANE_ANSWER)
+@router.get("/images/{image_id}/version-maps/{version}/prediction", response_class=Response, responses=PLANE_ANSWER)
 def get_version_prediction(
     image_id: ImageId, version: Version, request: Request, store: StoreDep, blobs: BlobsDep
 ) -> Response:
@@ -46,7 +39,7 @@ def get_version_prediction(
     return plane_answer(request, blobs, store.version_maps.planes(image_id, version)[0], keep=False)
 
 
-@router.get("/images/{image_id}/version-maps/{version}/confidence", response_class=Response, responses=_PLANE_ANSWER)
+@router.get("/images/{image_id}/version-maps/{version}/confidence", response_class=Response, responses=PLANE_ANSWER)
 def get_version_confidence(
     image_id: ImageId, version: Version, request: Request, store: StoreDep, blobs: BlobsDep
 ) -> Response:

@@ -10,7 +10,6 @@ import json
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, Row, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
@@ -18,12 +17,12 @@ from recolabel.blobs import Blobs
 from recolabel.contract.images import ImageMap
 from recolabel.contract.jobs import ACTIVE_STATES, JobKind, MapUpload, PredictSpec
 from recolabel.contract.model_versions import VersionMapReply
-from recolabel.errors import BlobDamaged, ImageReplaced, LeaseLost, MapNotFound
+from recolabel.errors import LeaseLost, MapNotFound
 from recolabel.store import schema
 from recolabel.store.clock import Clock
 from recolabel.store.database import Database
 from recolabel.store.ids import new_id
-from recolabel.store.images import image_row
+from recolabel.store.images import examine_planes, image_row, row_to_draw
 from recolabel.store.job_states import insert_job, job_of, job_row, leased_job
 from recolabel.store.model_versions import version_row
 from recolabel.store.orphans import leave_behind
@@ -107,10 +106,9 @@ class VersionMaps:
             BlobNotFound, BlobDamaged: a plane is not there, is not height * width bytes long, or holds an index
                 that is not in the map's class list.
         """
-        prediction = np.frombuffer(self._blobs.read(upload.prediction), dtype=np.uint8)
-        confidence_bytes = self._blobs.size(upload.confidence)
-        if prediction.max(initial=0) >= len(upload.class_uids):
-            raise BlobDamaged(f"The prediction holds class {prediction.max()} of {len(upload.class_uids)} classes.")
+        planes = examine_planes(
+            self._blobs.read(upload.prediction), self._blobs.read(upload.confidence), len(upload.class_uids)
+        )
         now = self._clock()
 
         def work(connection: Connection) -> ImageMap:
@@ -118,11 +116,7 @@ class VersionMaps:
             spec = json.loads(job.spec)
             if spec.get("image_id") != upload.image_id:
                 raise LeaseLost("This job draws another image.")
-            image = image_row(connection, upload.image_id)
-            if image.sha256 != upload.image_sha256:
-                raise ImageReplaced
-            if not confidence_bytes == prediction.size == image.width * image.height:
-                raise BlobDamaged(f"A map of this image has {image.height} x {image.width} bytes in each plane.")
+            image = row_to_draw(connection, job, upload.image_id, upload.image_sha256, planes)
             _keep(
                 connection,
                 now,
