@@ -78,7 +78,8 @@ WHY_RANDOM = "Drawn evenly from all pixels of all images: such answers tell how 
 
 # Statements stand here, made once: making them costs more than SQLite takes to run them.
 _IMAGE, _MAP, _EVENT, _SKIPPED = schema.image.c, schema.image_map.c, schema.label_event.c, schema.skipped_question.c
-_HAS_TRUTH = exists().where(schema.ground_truth.c.image_id == _IMAGE.image_id)
+_TRUTH = schema.ground_truth.c
+_HAS_TRUTH = exists().where(_TRUTH.image_id == _IMAGE.image_id, _TRUTH.image_sha256 == _IMAGE.sha256)
 _OF_PROJECT = (
     (_IMAGE.project_id == bindparam("of_project"))
     & _IMAGE.removed_at.is_(None)
@@ -108,7 +109,9 @@ _SIZES = select(_IMAGE.position, _IMAGE.height, _IMAGE.width, _IMAGE.image_id).w
 _SIZE_AT = _SIZES.where(_IMAGE.position == bindparam("place"))
 _ALL_SIZES = _SIZES.order_by(_IMAGE.position)
 _IMAGE_BY_ID = select(schema.image).where(_IMAGE.image_id == bindparam("of_image"))
-_TRUTH_OF = select(schema.ground_truth.c.image_id).where(schema.ground_truth.c.image_id == bindparam("of_image"))
+_TRUTH_OF = select(_TRUTH.image_id).where(
+    _TRUTH.image_id == bindparam("of_image"), _TRUTH.image_sha256 == bindparam("of_pixels")
+)
 _MAP_OF = select(
     _MAP.class_uids, _MAP.model_version, _MAP.candidates, _MAP.prediction_sha256, _MAP.confidence_sha256
 ).where(_MAP.image_id == bindparam("of_image"))
@@ -326,7 +329,7 @@ class _Asking:
     def _guided(self, first: Row[Any] | None) -> Iterator[Question]:
         is_start = self._is_start
         on_screen, stay = None, 0
-        if first is not None and (self._asks_about_truth or not self._rows(_TRUTH_OF, of_image=first.image_id)):
+        if first is not None and (self._asks_about_truth or not self._has_truth(first)):
             uncertainty = 1.0 if is_start or first.uncertainty is None else first.uncertainty
             on_screen = self._need_of(first, uncertainty)
             stay = max(0, BATCH - self._run_length(first))
@@ -341,6 +344,9 @@ class _Asking:
 
         for image_id, proposal in mix_images(islice(images, IMAGES_LOOKED_AT), on_screen, stay, open_queue):
             yield self._question(self._image(image_id), proposal, "guided")
+
+    def _has_truth(self, row: Row[Any]) -> bool:
+        return bool(self._rows(_TRUTH_OF, of_image=row.image_id, of_pixels=row.sha256))
 
     @cached_property
     def _is_start(self) -> bool:

@@ -13,6 +13,7 @@ from recolabel.contract.labels import ClickEvent, Pixel
 from recolabel.contract.projects import ClassPatch, NewLabelClass, ProjectPatch, SettingsPatch
 from recolabel.contract.questions import Candidate, Question, QuestionPage, SkippedQuestion
 from recolabel.errors import BadArgument, ImageNotFound, ImageReplaced, OutsideImage, ProjectNotFound
+from recolabel.labels.fold import VOID_INDEX
 from recolabel.store import NewImage, Store
 from recolabel.store.questions import point_of, question_id_of
 from tests.backend.store.conftest import Clock
@@ -393,6 +394,31 @@ def test_an_image_kept_to_judge_by_is_not_asked_about_while_there_are_others(str
     for image in others:
         keep_truth(street, image)
     assert street.first.image_id in {each.image_id for each in ask(street, street.first.image_id, limit=30).questions}
+
+
+def test_a_true_mask_of_pixels_that_were_replaced_keeps_no_question_away(street: Street, clock: Clock) -> None:
+    draw(street, clock)
+    keep_truth(street, street.first)
+
+    street.store.images.replace(street.first.image_id, street.pixels("other pixels"))
+
+    assert ask(street, street.first.image_id).questions[0].image_id == street.first.image_id
+
+
+def test_a_pixel_that_two_annotators_disagree_about_is_void_and_not_asked_about_again(
+    street: Street, clock: Clock
+) -> None:
+    draw(street, clock)
+    question = ask(street, street.first.image_id).questions[0]
+    (y, x), image_id = (question.pixel.y, question.pixel.x), street.first.image_id
+
+    street.append(street.click(street.road, x, y))
+    street.append(street.click(street.car, x, y), annotator="ben")
+
+    assert street.store.labels.label_map(image_id)[y, x] == VOID_INDEX
+    assert (image_id, x, y) not in {
+        (each.image_id, each.pixel.x, each.pixel.y) for each in ask(street, image_id, limit=30).questions
+    }
 
 
 def test_a_guess_of_a_retired_class_is_no_guess(street: Street, clock: Clock) -> None:
