@@ -17,8 +17,8 @@ STEPS = 36
 
 def child_of(server: Server) -> int | None:
     """Process id of the child that trains; none while a new one starts."""
-    found = [pid for pid, command in descendants(server.process.pid).items() if "recolabel_worker.child training" in command]
-    return found[0] if found else None
+    processes = descendants(server.process.pid).items()
+    return next((pid for pid, command in processes if "recolabel_worker.child training" in command), None)
 
 
 def trains(job: Job, attempt: int) -> bool:

@@ -6,6 +6,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,17 +147,18 @@ def test_an_image_that_can_never_be_learnt_holds_up_one_refit_only(
     first = click_both(board)
     board.wait_for(lambda: len(board.drawn_at(first)) == 3)
     learn, bad = Refiner.learn, board.ids[1]
-    monkeypatch.setattr(
-        Refiner,
-        "learn",
-        lambda self, image, *rest: _raise(ValueError("no")) if image.image_id == bad else learn(self, image, *rest),
-    )
+
+    def failing(self: Refiner, image: SnapshotImage, *rest: Any) -> None:
+        if image.image_id == bad:
+            raise ValueError("no")
+        learn(self, image, *rest)
+
+    monkeypatch.setattr(Refiner, "learn", failing)
 
     board.click(bad, WATER, 40, 60)
     board.wait_for(lambda: any("did not reach the picture" in stage for stage in board.stages))
     for x in (5, 6):
-        seq = board.click(board.in_view, GRASS, 40, x)
-        board.wait_for(lambda seq=seq: len(board.drawn_at(seq)) == 3)
+        board.wait_for(partial(_all_are_drawn, board, board.click(board.in_view, GRASS, 40, x)))
 
 
 def test_the_old_head_answers_until_the_new_versions_features_are_there(
@@ -275,6 +277,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
             return
         pause.wait(0.02)
     raise AssertionError("in vain")
+
+
+def _all_are_drawn(board: FakeBoard, label_seq: int) -> bool:
+    return len(board.drawn_at(label_seq)) == len(board.ids)
 
 
 def _raise(error: Exception) -> None:

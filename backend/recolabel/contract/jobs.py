@@ -232,8 +232,8 @@ class RefineWork(Contract):
     )
     label_maps: dict[Id, Base64Bytes] = Field(
         default_factory=dict,
-        description="label maps of `changed` as PNG, at `label_seq` and by `class_uids`, where those are few; else they "
-        "are asked for one by one",
+        description="label maps of `changed` as PNG, at `label_seq` and by `class_uids`, where those are few; else "
+        "they are asked for one by one",
     )
     gone: list[Id] = Field(description="labelled images that were removed since; replaced ones are among `changed`")
     draw: list[SnapshotImage] = Field(
