@@ -129,7 +129,7 @@ _NEWEST_EVENTS = (
 )
 _NEWEST_SKIPS = (
     select(_SKIPPED.image_id, _SKIPPED.at)
-    .where(_SKIPPED.project_id == bindparam("of_project"), _SKIPPED.annotator == bindparam("of_annotator"))
+    .where(_SKIPPED.project_id == bindparam("of_project"), _SKIPPED.annotator_id == bindparam("of_annotator"))
     .order_by(_SKIPPED.at.desc())
     .limit(BATCH)
 )
@@ -206,7 +206,7 @@ class Questions:
                 upsert(schema.skipped_question)
                 .values(
                     question_id=question_id,
-                    annotator=annotator_id,
+                    annotator_id=annotator_id,
                     project_id=project_id,
                     image_id=row.image_id,
                     image_sha256=row.sha256,
@@ -228,7 +228,7 @@ class Questions:
             connection.execute(
                 delete(schema.skipped_question).where(
                     skipped.question_id == question_id,
-                    skipped.annotator == annotator_id,
+                    skipped.annotator_id == annotator_id,
                     skipped.project_id == project_id,
                 )
             )

@@ -151,7 +151,7 @@ skipped_question = Table(  # "cannot tell": as good as asked, though it is no la
     "skipped_question",
     metadata,
     Column("question_id", String(36), primary_key=True),
-    Column("annotator", Text, primary_key=True),
+    Column("annotator_id", Text, primary_key=True),
     Column("project_id", String(36), ForeignKey("project.project_id"), nullable=False),
     Column("image_id", String(36), ForeignKey("image.image_id"), nullable=False),
     Column("image_sha256", String(64), nullable=False),

@@ -83,7 +83,7 @@ def upgrade() -> None:
     op.create_table(
         "skipped_question",
         sa.Column("question_id", sa.String(36), primary_key=True),
-        sa.Column("annotator", sa.Text(), primary_key=True),
+        sa.Column("annotator_id", sa.Text(), primary_key=True),
         sa.Column("project_id", sa.String(36), sa.ForeignKey("project.project_id"), nullable=False),
         sa.Column("image_id", sa.String(36), sa.ForeignKey("image.image_id"), nullable=False),
         sa.Column("image_sha256", sa.String(64), nullable=False),
