@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "imaging": {"errors", "settings"},
     "formats": {"formats", "contract", "errors"},
     "demo": {"formats"},
+    "refine_bench": {"client", "demo", "contract", "errors"},
     "store": {
         "store", "labels", "snapshots", "acquisition", "retraining", "blobs", "holding_out", "estimates", "advice",
     } | LEAVES,
@@ -44,7 +45,7 @@ MAY_IMPORT = {
         "api", "store", "blobs", "imaging", "snapshots", "acquisition", "retraining", "labels",
         "formats", "doorbell", "sweeper", "logs", "code_version",
     } | LEAVES,
-    "cli": {"cli", "api", "embedded", "formats", "client", "demo", "store", "logs"} | LEAVES,
+    "cli": {"cli", "api", "embedded", "formats", "client", "demo", "refine_bench", "store", "logs"} | LEAVES,
     "__main__": {"cli"},
 }  # fmt: skip
 

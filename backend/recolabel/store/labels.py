@@ -165,9 +165,7 @@ class Labels:
 class _Appending:
     """One batch inside its transaction: what was looked up already, and what is to be written at its end."""
 
-    def __init__(
-        self, connection: Connection, blobs: Blobs, project_id: str, annotator_id: str, now: datetime
-    ) -> None:
+    def __init__(self, connection: Connection, blobs: Blobs, project_id: str, annotator_id: str, now: datetime) -> None:
         self._connection = connection
         self._blobs = blobs
         self._project_id = project_id
