@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -212,6 +212,29 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_head_at_work(
     board.wait_for(lambda: len(board.drawn_at(seq)) == 3)
 
 
+def test_a_version_that_could_not_be_loaded_is_tried_again_after_a_while(
+    start: Start, board: FakeBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretrained, fails = refine_job._encoder_of, [MemoryError()]
+    network = build_network(2, for_training=False).eval()
+
+    def encoder_of(job: Job, version: int | None) -> Encoder:
+        if version is None:
+            return pretrained(job, None)
+        return _raise(fails.pop()) if fails else Encoder(network, [GRASS, WATER])
+
+    monkeypatch.setattr(refine_job, "_encoder_of", encoder_of)
+    monkeypatch.setattr(refine_job, "_REFUSED_SECONDS", 0.0)
+    start(board)
+    click_both(board)
+
+    board.change(lambda: setattr(board, "version", 1))
+    board.wait_for(lambda: any("cannot work with version 1" in stage for stage in board.stages))
+    board.click(board.in_view, GRASS, 40, 5)
+
+    board.wait_for(lambda: {fast_map.model_version for fast_map in board.maps[-3:]} == {1})
+
+
 def test_a_class_list_that_changes_changes_the_maps(start: Start, board: FakeBoard) -> None:
     start(board)
     first = click_both(board)
@@ -283,5 +306,5 @@ def _all_are_drawn(board: FakeBoard, label_seq: int) -> bool:
     return len(board.drawn_at(label_seq)) == len(board.ids)
 
 
-def _raise(error: Exception) -> None:
+def _raise(error: Exception) -> NoReturn:
     raise error

@@ -36,6 +36,7 @@ PREPARING = "looking at the labelled images"
 
 _GONE = {"image_not_found", "image_replaced", "unknown_image"}
 _CROSSING_SECONDS = 2.0  # an image is not drawn again that soon at one log position
+_REFUSED_SECONDS = 60.0  # a version or class list that could not be made ready is tried again that late
 _STOP_SECONDS = 0.5  # how soon the wish to stop is noticed while nothing else happens
 _LEAST_ROUND_SECONDS = 0.1  # of the listener, when answers hold nothing new
 _PACKING = 1  # of zlib: the fastest; the server is most often on this machine
@@ -330,6 +331,7 @@ class _Refining:
         self._refiner: Refiner | None = None
         self._preparation: _Preparation | None = None
         self._refused: tuple[int | None, tuple[str, ...]] | None = None
+        self._refused_at = 0.0
         self._work: RefineWork | None = None
         self._heard_at = 0.0
         self._unlearnt: dict[str, SnapshotImage] = {}
@@ -422,6 +424,8 @@ class _Refining:
     def _prepare_for(self, work: RefineWork, whole: RefineWork | None) -> None:
         """See to it that there will be a fast head for the version and the classes that there are now."""
         key = work.model_version, tuple(work.class_uids)
+        if time.monotonic() - self._refused_at > _REFUSED_SECONDS:
+            self._refused = None  # memory may have been short, or a disk full
         if key != self._refused:
             self._rest = WATCHING
         if self._refiner is not None and key == _key(self._refiner):
@@ -455,7 +459,7 @@ class _Refining:
         if unprepared.preparation is not self._preparation:
             return
         logger.error("The fast head cannot be made ready.", exc_info=unprepared.error)
-        self._refused = unprepared.preparation.key
+        self._refused, self._refused_at = unprepared.preparation.key, time.monotonic()
         self._preparation = None
         version, class_uids = unprepared.preparation.key
         of_what = "the pretrained network" if version is None else f"version {version}"
