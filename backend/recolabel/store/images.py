@@ -23,7 +23,7 @@ from recolabel.store import schema
 from recolabel.store.clock import Clock
 from recolabel.store.database import Database
 from recolabel.store.ids import new_id
-from recolabel.store.job_states import draws_all_images, insert_job, leased_job, repeats_a_version
+from recolabel.store.job_states import HELD_STATES, draws_all_images, insert_job, leased_job, repeats_a_version
 from recolabel.store.judgements import DrawnMap, judge_version_map
 from recolabel.store.label_counts import recount_image
 from recolabel.store.orphans import leave_behind
@@ -367,15 +367,23 @@ def has_newer_fast_map(label_seq: int, version: int | None, in_view: str | None)
     """Whether an image's map is one by the fast head that what a version drew at `label_seq` should not replace.
 
     It knows newer labels, and either stands on the features of this very version, or is on somebody's screen, where
-    clicks would seem to be forgotten until the fast head has drawn with the new features. Everywhere else the
-    version's map is the better one.
+    clicks would seem to be forgotten until the fast head has drawn with the new features. Everywhere else, and where
+    no fast head is at work, the version's map is the better one.
     """
-    drawn = schema.image_map.c
+    drawn, job = schema.image_map.c, schema.job.c
+    is_at_work = (
+        exists()
+        .where(job.project_id == schema.image.c.project_id, job.kind == JobKind.REFINE, job.state.in_(HELD_STATES))
+        .correlate(schema.image)
+    )
     return exists().where(
         drawn.image_id == schema.image.c.image_id,
         drawn.drawn_by == "fast head",
         drawn.label_seq > label_seq,
-        or_(drawn.model_version.is_not_distinct_from(version), schema.image.c.image_id == (in_view or "")),
+        or_(
+            drawn.model_version.is_not_distinct_from(version),
+            (schema.image.c.image_id == (in_view or "")) & is_at_work,
+        ),
     )
 
 

@@ -509,6 +509,29 @@ def test_a_new_version_replaces_older_fast_maps_but_for_the_one_on_screen(
     assert refiner.ask().draw[0].image_id == street.first.image_id
 
 
+def test_going_back_to_a_version_shows_on_screen_also_where_no_fast_head_is_at_work(
+    street: Street, refiner: Refiner, clock: Clock
+) -> None:
+    # Given a fast map on the newer of two versions in view, and a worker of the fast head that has gone since
+    label_both(street)
+    first_version = train(street, clock)
+    street.append(street.click(street.car, 4, 4))
+    train(street, clock)
+    refiner.draw(street.first, refiner.ask())
+    job = (refiner.lease.job.job_id, refiner.lease.fence)
+    street.store.jobs.fail(*job, Failure(error="The worker is stopped.", retry=True))
+
+    # When a person goes back
+    street.store.model_versions.pin(street.project_id, first_version)
+    drawing = claim(street.store, clock, JobKind.PREDICT)
+    assert drawing is not None
+
+    # Then that version draws what is in view as well
+    assert drawn_in_turn(street, drawing, clock) == [street.first.image_id, street.second.image_id]
+    [shown] = street.store.images.maps(street.first.image_id)
+    assert (shown.drawn_by, shown.model_version) == ("version", first_version)
+
+
 def test_a_predict_job_draws_over_fast_maps_of_the_same_labels(street: Street, refiner: Refiner, clock: Clock) -> None:
     label_both(street)
     work = refiner.ask()
