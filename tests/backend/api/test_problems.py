@@ -37,6 +37,7 @@ NOT_FROM_ROUTES = {
     errors.ServerUnreachable,
     errors.ServerRefused,
     errors.WorkerMissing,
+    errors.BenchImpossible,
 }
 
 
