@@ -8,6 +8,7 @@ import numpy as np
 from playwright.sync_api import Page, expect
 
 from recolabel.client import Client
+from recolabel.contract.labels import Asked
 from recolabel.contract.projects import Project
 from recolabel.store.questions import point_of
 from tests.browser.driver import Driver
@@ -61,28 +62,33 @@ class AnswerMode:
 
 
 class TrueAnnotator:
-    """Answers each question with the true class of its pixel, by the key that the legend shows for it.
+    """Answers each question with the true class of its pixel, by the key that the legend shows for it; skips others.
 
     Like a person, it is slower than the fast head: it answers when the picture knows the answer before.
     """
 
     def __init__(self, mode: AnswerMode, client: Client, project: Project, truths: Mapping[str, np.ndarray]) -> None:
-        """`truths`: name of an image -> (H, W) class indices; other values are void."""
+        """`truths`: name of an image -> (H, W) class indices; of other values it cannot tell."""
         self._mode, self._client, self._project, self._truths = mode, client, project, truths
         self._names: dict[str, str] = {}
         self._said: set[int] = set()
 
-    def answer(self, count: int) -> None:
-        """Answer so many questions."""
+    def answer(self, count: int, *, of: Asked | None = None) -> None:
+        """Answer until so many questions are answered; `of` one kind, when given."""
         keys = self._keys()
-        for _ in range(count):
+        answered = 0
+        while answered < count:
             prompt = self._mode.page.get_by_test_id("answer-prompt")
+            asked = prompt.get_attribute("data-asked")
             image_id = prompt.get_attribute("data-image-id") or ""
             y, x = point_of(self._mode.question_id)
             value = int(self._truths[self._name_of(image_id)][y, x])
-            self._mode.press(keys[value] if value < len(keys) else "Delete")
-            if value < len(keys):
-                self._said.add(value)
+            if value >= len(keys):
+                self._mode.press(" ")
+                continue
+            self._mode.press(keys[value])
+            answered += of in (None, asked)
+            self._said.add(value)
             if len(self._said) > 1:
                 self._wait_for_the_fast_head()
 
