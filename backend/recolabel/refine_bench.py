@@ -389,7 +389,8 @@ class _Hand:
 def _legs(found: Mapping[str, Any], timings: Mapping[str, float]) -> dict[str, float]:
     """Milliseconds of each leg; `bell` is what no clock of a single leg saw: waking up and waiting for a core."""
     at = found["legs"]
-    legs = {"send": at["acked"] - found["pressed"]}
+    sent = at.get("sent", found["pressed"])
+    legs = {"send": sent - found["pressed"], "commit": at["acked"] - sent}
     legs |= timings
     if {"hinted", "fetched", "painted"} <= at.keys():
         legs |= {"transfer": at["fetched"] - at["hinted"], "paint": at["painted"] - at["fetched"]}

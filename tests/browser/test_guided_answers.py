@@ -21,7 +21,7 @@ from tests.servers import CAMVID, StartServer, run_cli, wait_for
 
 LABELLED = 12
 ANSWERS_PER_IMAGE = 15
-STEPS = 40
+STEPS = 20
 NOT_THERE = "the CamVid photographs are not beside the repository"
 
 
@@ -114,9 +114,9 @@ def test_what_120_guided_answers_on_twelve_photographs_reach_on_others_stands_on
     take(page, "answer-mode-photograph")
     page.keyboard.press("Escape")
     mode.driver.wait_until_saved()
-    reached = train(client, project)
+    reached = train(client, project, steps=40)
 
-    # I expect at least 0.30 on the others (0.37 to 0.42 were seen), and the Quality page to say it with its interval
+    # I expect at least 0.30 on the others (0.35 to 0.42 were seen), and the Quality page to say it with its interval
     print(f"mean IoU on 20 other photographs: {reached}")
     assert reached.value is not None
     assert reached.value >= 0.30
