@@ -2,13 +2,12 @@ import { signal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import type { Evaluation, Figure, Id, VersionEvaluation } from '../api/types'
 import { evaluation, watchEvaluation } from '../state/evaluation'
-import { imageList, watchImages } from '../state/imageList'
-import { colourOfClass, nameOfClass, project } from '../state/project'
-import { Banner } from '../ui/banner'
+import { watchImages } from '../state/imageList'
+import { colourOfClass, nameOfClass } from '../state/project'
 import { Curve, type CurvePoint, type CurveSeries } from '../ui/curve'
 import { FigureBar, FigureText } from '../ui/figure'
 import { duration, plural } from '../ui/format'
-import { Header } from '../ui/header'
+import { ProjectPage } from '../ui/projectPage'
 
 type Measure = 'overlap' | 'right'
 const along = signal<'labels' | 'minutes'>('labels')
@@ -23,32 +22,22 @@ export function EvaluationPage({ projectId }: { projectId: Id }) {
     chosen.value = null
     return watchEvaluation(projectId)
   }, [projectId])
-  const [first] = imageList.value.images
   const found = evaluation.value
   return (
-    <div class="frame">
-      <Header
-        project={{ name: project.value?.name ?? '', projectId }}
-        page="evaluation"
-        annotate={first === undefined ? null : { page: 'annotate', projectId, imageId: first.image_id }}
-      />
-      <Banner />
-      <main class="scroll">
-        <div class="page">
-          <div class="page-head">
-            <div>
-              <h1>How good is the model?</h1>
-              <p class="hint">
-                Some questions are about pixels drawn at random from all images, and a part of the answers is kept away
-                from every training. Only those measure the model fairly. In brackets stands where the true number lies,
-                95 times out of 100.
-              </p>
-            </div>
-          </div>
-          {found === null ? <p class="hint">Counting…</p> : <Numbers found={found} />}
-        </div>
-      </main>
-    </div>
+    <ProjectPage
+      projectId={projectId}
+      page="evaluation"
+      title="How good is the model?"
+      hint={
+        <p class="hint">
+          Some questions are about pixels drawn at random from all images, and a part of the answers is kept away from
+          every training. Only those measure the model fairly. In brackets stands where the true number lies, 95 times
+          out of 100.
+        </p>
+      }
+    >
+      {found === null ? <p class="hint">Counting…</p> : <Numbers found={found} />}
+    </ProjectPage>
   )
 }
 

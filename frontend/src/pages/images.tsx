@@ -3,13 +3,11 @@ import { images as imageApi } from '../api/client'
 import type { Id, ImageInfo } from '../api/types'
 import { imageList, isListLoaded, loadFirstImages, loadMoreImages, watchImages } from '../state/imageList'
 import { report } from '../state/notices'
-import { project } from '../state/project'
 import { isUploading } from '../state/uploads'
-import { Banner } from '../ui/banner'
 import { DropZone } from '../ui/dropZone'
-import { Header } from '../ui/header'
 import { TrashIcon } from '../ui/icons'
 import { Link } from '../ui/link'
+import { ProjectPage } from '../ui/projectPage'
 import { UploadPanel } from '../ui/uploadPanel'
 
 /** The images of a project. */
@@ -25,45 +23,36 @@ export function ImagesPage({ projectId }: { projectId: Id }) {
   const refresh = () => void loadFirstImages(projectId)
 
   return (
-    <div class="frame">
-      <Header
-        project={{ name: project.value?.name ?? '', projectId }}
-        page="images"
-        annotate={first === undefined ? null : { page: 'annotate', projectId, imageId: first.image_id }}
-      />
-      <Banner />
-      <main class="scroll">
-        <div class="page">
-          <div class="page-head">
-            <div>
-              <h1>Images</h1>
-              <p class="hint number">{countSentence(total, isListLoaded.value)}</p>
-            </div>
-            {first !== undefined && (
-              <Link
-                to={{
-                  page: 'annotate',
-                  projectId,
-                  imageId: (images.find((one) => one.label_count === 0) ?? first).image_id,
-                }}
-                class="button primary tall"
-                data-testid="start-annotating"
-              >
-                Start annotating
-              </Link>
-            )}
-          </div>
-          <DropZone projectId={projectId} isLarge={isEmpty && !isUploading.value} onStored={refresh} />
-          <UploadPanel />
-          <ul class="thumbnails">
-            {images.map((image) => (
-              <Thumbnail key={image.image_id} image={image} onRemoved={refresh} />
-            ))}
-          </ul>
-          <MoreWhenSeen projectId={projectId} count={images.length} />
-        </div>
-      </main>
-    </div>
+    <ProjectPage
+      projectId={projectId}
+      page="images"
+      title="Images"
+      hint={<p class="hint number">{countSentence(total, isListLoaded.value)}</p>}
+      action={
+        first !== undefined && (
+          <Link
+            to={{
+              page: 'annotate',
+              projectId,
+              imageId: (images.find((one) => one.label_count === 0) ?? first).image_id,
+            }}
+            class="button primary tall"
+            data-testid="start-annotating"
+          >
+            Start annotating
+          </Link>
+        )
+      }
+    >
+      <DropZone projectId={projectId} isLarge={isEmpty && !isUploading.value} onStored={refresh} />
+      <UploadPanel />
+      <ul class="thumbnails">
+        {images.map((image) => (
+          <Thumbnail key={image.image_id} image={image} onRemoved={refresh} />
+        ))}
+      </ul>
+      <MoreWhenSeen projectId={projectId} count={images.length} />
+    </ProjectPage>
   )
 }
 

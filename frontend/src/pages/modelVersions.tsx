@@ -1,15 +1,14 @@
 import { useEffect } from 'preact/hooks'
 import { modelVersions as versionApi } from '../api/client'
 import type { Id, ModelVersion } from '../api/types'
-import { imageList, watchImages } from '../state/imageList'
+import { watchImages } from '../state/imageList'
 import { modelVersions, pinVersion, project, training, workingVersion } from '../state/project'
 import { newestSeq } from '../state/sync'
-import { Banner } from '../ui/banner'
 import { ExportPanel } from '../ui/exportPanel'
 import { dateTime, duration, fileSize, plural } from '../ui/format'
-import { Header } from '../ui/header'
 import { DownloadIcon, ModelIcon } from '../ui/icons'
 import { JobProgress } from '../ui/jobProgress'
+import { ProjectPage } from '../ui/projectPage'
 import { accuracyOf, VersionComparison } from '../ui/versionComparison'
 
 const METHODS = { supervised: 'labels only', cutout: 'CutOut', cutmix: 'CutMix', classmix: 'ClassMix' }
@@ -18,38 +17,26 @@ const CANDIDATES: Readonly<Record<string, string>> = { deep: 'trained network', 
 /** The model versions of a project and everything that can be taken away. */
 export function ModelsPage({ projectId }: { projectId: Id }) {
   useEffect(() => watchImages(projectId, (kind) => kind === 'images' || kind === 'map'), [projectId])
-  const [first] = imageList.value.images
   const versions = modelVersions.value
   return (
-    <div class="frame">
-      <Header
-        project={{ name: project.value?.name ?? '', projectId }}
-        page="models"
-        annotate={first === undefined ? null : { page: 'annotate', projectId, imageId: first.image_id }}
-      />
-      <Banner />
-      <main class="scroll">
-        <div class="page">
-          <div class="page-head">
-            <div>
-              <h1>Model versions</h1>
-              <p class="hint">Each training adds one. Older versions stay as they are, and you can go back to them.</p>
-            </div>
-          </div>
-          <div class="split">
-            <div>
-              <Pinned />
-              {versions.length >= 2 && <VersionComparison versions={versions} />}
-              {versions.length === 0 && <NoVersion />}
-              {versions.map((version) => (
-                <Version key={version.version} version={version} />
-              ))}
-            </div>
-            <ExportPanel projectId={projectId} />
-          </div>
+    <ProjectPage
+      projectId={projectId}
+      page="models"
+      title="Model versions"
+      hint={<p class="hint">Each training adds one. Older versions stay as they are, and you can go back to them.</p>}
+    >
+      <div class="split">
+        <div>
+          <Pinned />
+          {versions.length >= 2 && <VersionComparison versions={versions} />}
+          {versions.length === 0 && <NoVersion />}
+          {versions.map((version) => (
+            <Version key={version.version} version={version} />
+          ))}
         </div>
-      </main>
-    </div>
+        <ExportPanel projectId={projectId} />
+      </div>
+    </ProjectPage>
   )
 }
 
