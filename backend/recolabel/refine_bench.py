@@ -93,7 +93,7 @@ def bench_refine(
     chromium = _find_chromium(browser)
     with tempfile.TemporaryDirectory(prefix="recolabel-bench-") as folder, _server(Path(folder)) as client:
         token = (Path(folder) / "data" / "token").read_text("utf-8").strip()
-        scenes = _scenes(min(_MOST_IMAGES, max(2, -(-max(labels, default=0) // _CLICKS_PER_IMAGE))))
+        scenes = _scenes(_images_for(max(labels)))
         with _page(chromium, f"{client.url}/?token={token}") as page:
             report("a new project")
             first = _first_overlay(_Project(client, "first", scenes[:4]), page)
