@@ -114,9 +114,13 @@ def pretrained_encoder(device: torch.device) -> Encoder:
     return Encoder(network.to(device).eval(), None)
 
 
+# What `DeepLabV3Plus.stages` looks at: features kept by a program that saw less are not those of this one.
+_LOOKS = "image and mirror image"
+
+
 def _name_of(network: DeepLabV3Plus) -> str:
     has_correction = network.has_correction
-    digest = hashlib.sha256(json.dumps(network.build_arguments, sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(json.dumps([_LOOKS, network.build_arguments], sort_keys=True, default=str).encode())
     for name, tensor in sorted(export_state_dict(network).items()):
         if name.startswith("backbone.") or (has_correction and not name.startswith("direct.")):
             digest.update(name.encode())

@@ -33,6 +33,16 @@ def test_features_made_in_tiles_are_those_of_the_whole_image() -> None:
         assert float((found - expected).abs().mean()) < 0.05 * float(expected.abs().mean())
 
 
+def test_features_of_a_mirror_image_are_the_mirror_image_of_the_features() -> None:
+    network = build_network(2)
+    image = np.random.default_rng(1).integers(0, 256, (48, 80, 3), dtype=np.uint8)
+
+    seen, mirrored = extract_features(network, image), extract_features(network, image[:, ::-1].copy())
+
+    for stage, other in zip(seen.stages, mirrored.stages, strict=True):
+        torch.testing.assert_close(other, stage.flip(3), atol=1e-4, rtol=1e-4)
+
+
 def test_the_cache_stays_below_its_bound_and_forgets_the_longest_unused(features: Features) -> None:
     cache = FeatureCache(limit_bytes=2 * features.packed().size_bytes)
     cache.put("a", features)

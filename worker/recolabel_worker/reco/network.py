@@ -170,12 +170,18 @@ class DeepLabV3Plus(nn.Module):
     def stages(self, images: Tensor) -> Stages:
         """Backbone features at strides 4, 8, 16, 16 of (B, 3, H, W) float RGB in 0..255; H and W multiples of 16.
 
+        In eval mode they are the mean of what the backbone sees in the images and in their mirror images.
+
         Raises:
             InvalidArgument: the images are not as said.
         """
         _check_images(images)
-        found: Stages = self.backbone(images)
-        return found
+        if self.training:
+            found: Stages = self.backbone(images)
+            return found
+        seen, mirrored = self.backbone(images), self.backbone(images.flip(3))
+        fine, middle, deep, deepest = ((stage + other.flip(3)) / 2 for stage, other in zip(seen, mirrored, strict=True))
+        return fine, middle, deep, deepest
 
     def decode(self, stages: Stages) -> Tensor:
         """Decoder features (B, channels, h, w) at stride 4: what correction and representation head share."""
