@@ -19,7 +19,7 @@ from recolabel_worker.reco.features import Features, extract_features
 from recolabel_worker.reco.network import DeepLabV3Plus
 
 Tick = Callable[[], None]
-Source = Literal["fast head", "teacher"]
+Source = Literal["fast head", "teacher", "midpoint"]
 Probabilities = Callable[[LabelledImage], Tensor]
 """Image -> (C, H, W) float32, on the CPU."""
 
@@ -123,7 +123,10 @@ class DeepLearner:
         for _ in train(state):
             tick()
         networks: dict[Source, Probabilities] = {"teacher": self._predictor(state.teacher)}
-        source = state.choose().source
+        choice = state.choose()
+        source = choice.source
+        if source == "midpoint":
+            networks[source] = self._predictor(choice.network)
         # A run that began at a random decoder has no fast head, and is none before its first step either.
         if self._cfg.fast_start or source == "fast head":
             networks["fast head"] = self._predictor(state.start)

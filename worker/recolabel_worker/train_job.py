@@ -401,7 +401,7 @@ def _whole_cells(side: int) -> int:
 
 
 def _metrics(choice: Choice, *, steps: int, seconds: float) -> Metrics:
-    is_deep = choice.source == "teacher"
+    is_deep = choice.source != "fast head"
     right = choice.teacher_right if is_deep else choice.fast_head_right
     return Metrics(
         steps=steps,

@@ -48,7 +48,7 @@ def test_tiles_of_the_real_network_agree_with_the_whole_image(pictures: list[Spa
     whole = predict(network, image)
     tiled = predict(network, image, tile_px=320, margin_px=96)
 
-    assert float((whole - tiled).abs().mean()) < 0.01
+    assert float((whole - tiled).abs().mean()) < 0.02
     assert float((whole.argmax(0) == tiled.argmax(0)).float().mean()) > 0.99
 
 

@@ -297,6 +297,21 @@ def test_a_run_that_broke_is_answered_with_the_fast_head(pictures: list[SparseIm
     assert choice.fast_head_right > choice.teacher_right
 
 
+def test_a_run_that_nothing_speaks_for_or_against_is_answered_with_the_network_halfway(
+    pictures: list[SparseImage], tiny: TrainConfig
+) -> None:
+    state = create_state(tiny, pictures)
+    list(train(state))
+
+    choice = state.choose()
+
+    assert choice.source == "midpoint"
+    start, end = state.start.state_dict(), state.teacher.state_dict()
+    for name, tensor in choice.network.state_dict().items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, (start[name] + end[name]) / 2)
+
+
 def test_labels_are_held_out_once_there_are_enough(pictures: list[SparseImage], tiny: TrainConfig) -> None:
     truth = two_class_picture(0)[1]
     dense = [SparseImage(two_class_picture(0)[0], truth)]

@@ -29,6 +29,13 @@ def copy_as_teacher(student: Network) -> Network:
     return copy.deepcopy(student).eval().requires_grad_(False)
 
 
+def midpoint(one: Network, other: Network) -> Network:
+    """A copy of `one`, in eval mode, whose floating-point weights and buffers lie halfway to those of `other`."""
+    middle = copy_as_teacher(one)
+    follow(middle, other, 0.5)
+    return middle
+
+
 @torch.no_grad()
 def follow(teacher: nn.Module, student: nn.Module, decay: float) -> None:
     """Move the teacher towards the student: floating-point weights and buffers are averaged, counters are copied.

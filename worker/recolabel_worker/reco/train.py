@@ -26,7 +26,7 @@ from recolabel_worker.reco.mixing import Mixable, mix
 from recolabel_worker.reco.network import DeepLabV3Plus, build_network, load_warm
 from recolabel_worker.reco.predict import predict
 from recolabel_worker.reco.schedule import polynomial, warm_up
-from recolabel_worker.reco.teacher import copy_as_teacher, ema_decay, follow, longest_memory
+from recolabel_worker.reco.teacher import copy_as_teacher, ema_decay, follow, longest_memory, midpoint
 from recolabel_worker.reco.views import colour_and_blur, draw_geometry, take_view
 
 
@@ -67,7 +67,7 @@ class Choice:
     """The network that a run stands for, and why."""
 
     network: DeepLabV3Plus
-    source: Literal["teacher", "fast head"]
+    source: Literal["teacher", "fast head", "midpoint"]  # the last is halfway between the two
     judged_labels: int  # pixels that both were judged on
     held_out: bool  # whether those were kept from training
     teacher_right: float  # class-balanced share that the teacher has right, 0..1
@@ -103,7 +103,7 @@ class TrainState:
         return int(self.training_set.class_counts().sum())
 
     def predictor(self) -> nn.Module:
-        """The network to publish, in eval mode: the teacher, or the fast head's where that is better."""
+        """The network to publish, in eval mode: teacher, fast head or what lies between, as `choose` says."""
         return self.choose().network
 
     def choose(self) -> Choice:
@@ -112,7 +112,8 @@ class TrainState:
         On held-out labels the one of higher mean IoU is taken, the teacher where both are as good. On training labels,
         which the fast head was fitted to, it has to be right where the teacher is wrong more often than the other way
         round by more than chance would have it (one standard deviation of the difference of class-balanced accuracy):
-        this notices a run that broke.
+        this notices a run that broke. Where nothing speaks for either of them, the network whose weights lie halfway
+        is taken (Wortsman et al., CVPR 2022): both stand in one valley of the loss, and their errors differ.
         """
         judges = self.held_out or self.training_set
         old, new, classes = [], [], []
@@ -135,9 +136,15 @@ class TrainState:
             is_worse = bool(-difference.sum() > difference.square().sum().sqrt())
         # A run that began at a random decoder has no fast head to fall back on.
         takes_fast_head = not self.step or (is_worse and self.cfg.fast_start)
+        network: DeepLabV3Plus = self.teacher
+        source: Literal["teacher", "fast head", "midpoint"] = "teacher"
+        if takes_fast_head:
+            network, source = self.start, "fast head"
+        elif self.held_out is None and self.cfg.fast_start:
+            network, source = midpoint(self.teacher, self.start), "midpoint"
         return Choice(
-            network=self.start if takes_fast_head else self.teacher,
-            source="fast head" if takes_fast_head else "teacher",
+            network=network,
+            source=source,
             judged_labels=len(truth),
             held_out=self.held_out is not None,
             teacher_right=float(teacher_right.mean()),
