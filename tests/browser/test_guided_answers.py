@@ -73,7 +73,7 @@ def test_fifteen_answers_an_image_come_near_whole_masks(start_server: StartServe
     mode.driver.wait_until_saved()
     reached = train(client, clicked, steps=STEPS)
 
-    # I expect nearly what the same training makes of every pixel of the same 12; gaps of 0.028 and 0.032 were seen
+    # I expect nearly what the same training makes of every pixel of the same 12; gaps of 0.028 and 0.030 were seen
     whole = make_project(client, "Whole masks", classes)
     labelled, masks = tmp_path / "labelled", tmp_path / "labelled-masks"
     labelled.mkdir()
@@ -88,7 +88,7 @@ def test_fifteen_answers_an_image_come_near_whole_masks(start_server: StartServe
     print(f"mean IoU of {LABELLED * ANSWERS_PER_IMAGE} answers {reached.value:.3f}, of whole masks {dense.value:.3f}")
     assert reached.value is not None
     assert dense.value is not None
-    assert reached.value >= dense.value - 0.06
+    assert reached.value >= dense.value - 0.05
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason=NOT_THERE)
@@ -116,10 +116,10 @@ def test_what_120_guided_answers_on_twelve_photographs_reach_on_others_stands_on
     mode.driver.wait_until_saved()
     reached = train(client, project, steps=40)
 
-    # I expect at least 0.30 on the others (0.35 to 0.42 were seen), and the Quality page to say it with its interval
+    # I expect at least 0.35 on the others (0.41 and 0.47 were seen), and the Quality page to say it with its interval
     print(f"mean IoU on 20 other photographs: {reached}")
     assert reached.value is not None
-    assert reached.value >= 0.30
+    assert reached.value >= 0.35
     page.goto(f"{server.url}/projects/{project.project_id}/evaluation")
     value, interval = page.get_by_test_id("curve-true-value"), page.get_by_test_id("curve-true-interval")
     expect(value).to_be_visible()
