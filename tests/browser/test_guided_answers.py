@@ -73,7 +73,7 @@ def test_fifteen_answers_an_image_come_near_whole_masks(start_server: StartServe
     mode.driver.wait_until_saved()
     reached = train(client, clicked, steps=STEPS)
 
-    # I expect nearly what the same training makes of every pixel of the same 12; gaps of 0.028 and 0.030 were seen
+    # I expect nearly what the same training makes of every pixel of the same 12; gaps of 0.028 to 0.030 were seen
     whole = make_project(client, "Whole masks", classes)
     labelled, masks = tmp_path / "labelled", tmp_path / "labelled-masks"
     labelled.mkdir()
@@ -116,7 +116,7 @@ def test_what_120_guided_answers_on_twelve_photographs_reach_on_others_stands_on
     mode.driver.wait_until_saved()
     reached = train(client, project, steps=40)
 
-    # I expect at least 0.35 on the others (0.41 and 0.47 were seen), and the Quality page to say it with its interval
+    # I expect at least 0.35 on the others (0.41 to 0.47 were seen), and the Quality page to say it with its interval
     print(f"mean IoU on 20 other photographs: {reached}")
     assert reached.value is not None
     assert reached.value >= 0.35
