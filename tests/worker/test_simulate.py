@@ -307,7 +307,7 @@ def test_an_option_of_deep_training_means_the_deep_head(folder: Path, capsys: py
     assert document["head"] == "deep"
     assert document["images"] == {"train": 2, "val": 1}
     [only] = document["runs"]
-    assert only["source"] in ("teacher", "fast head", "midpoint")
+    assert only["source"] == "midpoint"
     assert document["curves"][0]["strategy"] == "per-class"
     config = document["config"]
     assert (config["method"], config["use_reco"], config["views"]["flip"]) == ("supervised", False, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,9 @@ from recolabel_worker.reco.data import labels_of
 from recolabel_worker.reco.fast_head import fit_on_features
 from recolabel_worker.reco.features import Features, extract_features
 from recolabel_worker.reco.network import DeepLabV3Plus
+from recolabel_worker.reco.train import Source
 
 Tick = Callable[[], None]
-Source = Literal["fast head", "teacher", "midpoint"]
 Probabilities = Callable[[LabelledImage], Tensor]
 """Image -> (C, H, W) float32, on the CPU."""
 

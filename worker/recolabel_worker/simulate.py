@@ -51,10 +51,11 @@ from recolabel_worker.annotator import (
 from recolabel_worker.curve_svg import Line, draw_chart
 from recolabel_worker.dataset_folder import DataSet, LabelledImage, read_data_set
 from recolabel_worker.devices import MOST_THREADS, choose_device
-from recolabel_worker.learners import DeepLearner, FastLearner, Fitted, Learner, Source, Tick, fresh_network
+from recolabel_worker.learners import DeepLearner, FastLearner, Fitted, Learner, Tick, fresh_network
 from recolabel_worker.reco import InvalidArgument, NonFiniteLoss, TrainConfig, confusion_matrix, iou, mean_iou
 from recolabel_worker.reco.config import BACKBONES, SIDE_MULTIPLE
 from recolabel_worker.reco.metrics import calibration_bins, calibration_error
+from recolabel_worker.reco.train import Source
 
 RESULT_FILE = "result.json"
 CURVE_FILE = "curve.svg"
@@ -105,7 +106,7 @@ class Point:
     class_iou: list[float]  # NaN for a class neither in val nor predicted
     fast_head_miou: float | None  # of the fast head, be it the model or not; None where there is none
     trained_miou: float | None  # of the trained network (the teacher) likewise
-    source: Source  # which of the two the model is; held-out clicks choose, never val
+    source: Source  # which of the networks the model is; held-out clicks choose, never val
     fit_seconds: float
 
 

@@ -133,7 +133,7 @@ class FastHeadFitter:
 
     That is the features of its labelled cells and two moments of all its features: some kilobytes where the features
     themselves take megabytes. A fit starts from the last one's solution, and goes on until it is within a millionth of
-    a nat of the minimum, so that where it started hardly shows: single probabilities differed by up to 0.003 from those
+    a nat of the minimum, so that where it started hardly shows: single probabilities differed by up to 0.006 from those
     of a fit that began anew, the class at up to 0.04 % of the pixels. The temperature is found from the prior each
     time, unless `keep_temperature` says otherwise, and images enter in the order of their keys, so beyond that the
     order in which labels came does not show.

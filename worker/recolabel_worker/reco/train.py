@@ -29,6 +29,9 @@ from recolabel_worker.reco.schedule import polynomial, warm_up
 from recolabel_worker.reco.teacher import copy_as_teacher, ema_decay, follow, longest_memory, midpoint
 from recolabel_worker.reco.views import colour_and_blur, draw_geometry, take_view
 
+Source = Literal["teacher", "fast head", "midpoint"]
+"""The trained network, the one that the run began at, or the one whose weights lie halfway between."""
+
 
 class NonFiniteLoss(ArithmeticError):
     """The total loss, or its gradient, became NaN or infinite. The state is the one before the step."""
@@ -67,7 +70,7 @@ class Choice:
     """The network that a run stands for, and why."""
 
     network: DeepLabV3Plus
-    source: Literal["teacher", "fast head", "midpoint"]  # the last is halfway between the two
+    source: Source
     judged_labels: int  # pixels that both were judged on
     held_out: bool  # whether those were kept from training
     teacher_right: float  # class-balanced share that the teacher has right, 0..1
@@ -137,7 +140,7 @@ class TrainState:
         # A run that began at a random decoder has no fast head to fall back on.
         takes_fast_head = not self.step or (is_worse and self.cfg.fast_start)
         network: DeepLabV3Plus = self.teacher
-        source: Literal["teacher", "fast head", "midpoint"] = "teacher"
+        source: Source = "teacher"
         if takes_fast_head:
             network, source = self.start, "fast head"
         elif self.held_out is None and self.cfg.fast_start:
